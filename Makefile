@@ -1,0 +1,62 @@
+# Holdfast: the commands people type. Everything that is built lies in build/.
+SHELL := /bin/bash
+BUILD ?= build
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+export HOLDFAST_BED_CACHE ?= $(abspath $(BUILD))/bed-cache
+
+.PHONY: all demo test bench soak docs clean deps quick
+
+all: $(BUILD)/a/build.ninja
+	ninja -C $(BUILD)/a
+
+# Debian packages, once. tests/packages.txt and tests/bed/packages.txt name them.
+deps: $(BUILD)/.deps
+$(BUILD)/.deps: tests/packages.txt tests/bed/packages.txt
+	@mkdir -p $(BUILD)
+	@missing=$$(cat $^ | grep -v '^\#' | xargs -n1 sh -c 'dpkg -s "$$0" >/dev/null 2>&1 || echo "$$0"'); \
+	if [ -n "$$missing" ]; then \
+		echo "installing:" $$missing; \
+		$(SUDO) apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >$(BUILD)/apt.log 2>&1 \
+			|| { tail -n 5 $(BUILD)/apt.log; echo "make: packages could not be installed; see $(BUILD)/apt.log"; exit 1; }; \
+	fi
+	@touch $@
+
+# The pair of builds: b is a newer one, with level 2 and one changed reply.
+$(BUILD)/a/build.ninja: $(BUILD)/.deps
+	meson setup $(BUILD)/a -Dvariant=a >/dev/null
+$(BUILD)/b/build.ninja: $(BUILD)/.deps
+	meson setup $(BUILD)/b -Dvariant=b >/dev/null
+$(BUILD)/sabotage/build.ninja: $(BUILD)/.deps
+	meson setup $(BUILD)/sabotage -Dvariant=a -Dsabotage=true >/dev/null
+
+# The main job: a stock Debian guest, its paravisor replaced and killed under load.
+demo: $(BUILD)/a/build.ninja $(BUILD)/b/build.ninja $(if $(DEMO_SABOTAGE),$(BUILD)/sabotage/build.ninja)
+	@ninja --quiet -C $(BUILD)/a
+	@ninja --quiet -C $(BUILD)/b
+	@$(if $(DEMO_SABOTAGE),ninja --quiet -C $(BUILD)/sabotage)
+	@tests/bed/demo.sh --build-a $(BUILD)/$(if $(DEMO_SABOTAGE),sabotage,a) --build-b $(BUILD)/b --out $(BUILD)/demo
+
+test: $(BUILD)/.deps
+	@BUILD=$(BUILD) tests/run-tests.sh
+
+# What a developer runs between two edits: one build, unit tests.
+quick: all
+	@meson test -C $(BUILD)/a --no-rebuild --print-errorlogs
+
+bench: $(BUILD)/a/build.ninja $(BUILD)/b/build.ninja
+	@ninja --quiet -C $(BUILD)/a
+	@ninja --quiet -C $(BUILD)/b
+	@tests/bench/bench.sh $(BUILD)/a $(BUILD)/b $(BUILD)/bench.json
+
+soak: $(BUILD)/a/build.ninja $(BUILD)/b/build.ninja
+	@ninja --quiet -C $(BUILD)/a
+	@ninja --quiet -C $(BUILD)/b
+	@tests/soak/soak.sh $(BUILD)/a $(BUILD)/b tests/soak/record.tsv
+
+# Pictures and pages of the machines, from the tables.
+docs: all
+	$(BUILD)/a/servicing/holdfast machines --doc docs/machines
+
+clean:
+	rm -rf $(BUILD)

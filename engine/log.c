@@ -1,0 +1,181 @@
+/* The log ring: one writer, readers that believe nothing they have not checked.
+ *
+ * The writer moves `oldest` over what it is about to overwrite, fences, then
+ * writes; a reader copies, fences, and looks at `oldest` again. Records are
+ * staged behind the tail and happen all at once with one release store. */
+#include "engine/log.h"
+
+#include "engine/fact.h"
+#include "engine/limits.h"
+
+#include <string.h>
+#include <xxhash.h>
+
+enum { CHAINED = offsetof(struct log_record, chain) };
+_Static_assert(sizeof(struct log_record) == 56, "on disk");
+
+void log_words_init(struct log_words *w, uint64_t bytes)
+{
+	fact(bytes && (bytes & (bytes - 1)) == 0);
+	atomic_store(&w->tail, 0);
+	atomic_store(&w->oldest, 0);
+	atomic_store(&w->done, 0);
+	atomic_store(&w->first_seq, 0);
+	w->bytes = bytes;
+}
+
+void log_writer_init(struct log_writer *lw, struct log_words *w, uint8_t *ring, uint8_t lane,
+		     uint64_t position, uint64_t chain, uint64_t keep)
+{
+	*lw = (struct log_writer){ .words = w, .ring = ring, .size = w->bytes, .end = position,
+				   .chain = chain, .keep = keep, .lane = lane };
+}
+
+uint64_t log_cost(uint32_t len)
+{
+	return sizeof(struct log_record) + (((uint64_t)len + 7) & ~7ull);
+}
+
+uint64_t log_room(const struct log_writer *lw)
+{
+	return lw->size - (lw->end - lw->keep);
+}
+
+uint64_t log_chain(const struct log_record *h, const void *payload, uint64_t before)
+{
+	uint64_t chain = XXH3_64bits_withSeed(h, CHAINED, before);
+
+	return h->len ? XXH3_64bits_withSeed(payload, h->len, chain) : chain;
+}
+
+/* Position behind the record at @at. A pad reaches to the ring's end. */
+static uint64_t behind(const struct log_record *h, uint64_t at, uint64_t size)
+{
+	if (h->type == LOG_PAD)
+		return (at | (size - 1)) + 1;
+	return at + log_cost(h->len);
+}
+
+/* Makes [end, end + bytes) writable: moves `oldest` out of the way first. */
+static void make_way(struct log_writer *lw, uint64_t bytes)
+{
+	uint64_t oldest = atomic_load_explicit(&lw->words->oldest, memory_order_relaxed);
+	uint64_t before = oldest;
+
+	fact(log_room(lw) >= bytes);
+	while (lw->end + bytes - oldest > lw->size) {
+		struct log_record h;
+
+		memcpy(&h, lw->ring + (oldest & (lw->size - 1)), sizeof(h));
+		oldest = behind(&h, oldest, lw->size);
+	}
+	if (oldest != before) {
+		atomic_store_explicit(&lw->words->oldest, oldest, memory_order_relaxed);
+		atomic_thread_fence(memory_order_seq_cst);
+	}
+}
+
+static void put(struct log_writer *lw, struct log_record *h, const void *payload)
+{
+	uint8_t *at = lw->ring + (lw->end & (lw->size - 1));
+
+	h->lane = lw->lane;
+	h->chain = log_chain(h, payload, lw->chain);
+	memcpy(at, h, sizeof(*h));
+	if (h->len)
+		memcpy(at + sizeof(*h), payload, h->len);
+	lw->chain = h->chain;
+	lw->end = behind(h, lw->end, lw->size);
+}
+
+/* A record never wraps, and what is left behind one has room for a pad's
+ * header: otherwise a pad comes first. */
+static bool fits(uint64_t left, uint64_t cost)
+{
+	return left == cost || left >= cost + sizeof(struct log_record);
+}
+
+void log_append(struct log_writer *lw, const struct log_record *h, const void *payload,
+		uint32_t len)
+{
+	uint64_t cost = log_cost(len);
+	uint64_t left = lw->size - (lw->end & (lw->size - 1));
+	struct log_record copy = *h;
+
+	copy.len = len;
+	if (!fits(left, cost)) {
+		struct log_record pad = { .type = LOG_PAD };
+
+		make_way(lw, left);
+		put(lw, &pad, NULL);
+	}
+	make_way(lw, cost);
+	put(lw, &copy, payload);
+}
+
+void log_commit(struct log_writer *lw)
+{
+	atomic_store_explicit(&lw->words->tail, lw->end, memory_order_release);
+}
+
+void log_reader_init(struct log_reader *lr, const struct log_words *w, const uint8_t *ring,
+		     uint64_t position, uint64_t chain, uint8_t *scratch)
+{
+	*lr = (struct log_reader){ .words = w, .ring = ring, .size = w->bytes,
+				   .position = position, .chain = chain, .scratch = scratch };
+}
+
+/* Copies @n bytes at @at, then makes sure that they were not overwritten. */
+static enum log_result copy_out(struct log_reader *lr, uint64_t at, void *dst, uint64_t n)
+{
+	memcpy(dst, lr->ring + (at & (lr->size - 1)), n);
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&lr->words->oldest, memory_order_relaxed) > at)
+		return LOG_E_LAPPED;
+	return LOG_OK;
+}
+
+/* A length that cannot be: outside the ring's contiguous rest or the scratch. */
+static bool damaged(const struct log_reader *lr, const struct log_record *h, uint64_t tail)
+{
+	uint64_t left = lr->size - (lr->position & (lr->size - 1));
+
+	if (h->type == LOG_PAD)
+		return h->len != 0;
+	return h->len > LOG_SCRATCH || log_cost(h->len) > left ||
+	       log_cost(h->len) > tail - lr->position;
+}
+
+enum log_result log_read(struct log_reader *lr, struct log_record *ret,
+			 const uint8_t **ret_payload)
+{
+	for (;;) {
+		uint64_t tail = atomic_load_explicit(&lr->words->tail, memory_order_acquire);
+		struct log_record h;
+		enum log_result r;
+
+		if (lr->position == tail)
+			return LOG_E_END;
+		if (lr->position > tail)
+			return LOG_E_DAMAGED;
+		if (lr->size - (lr->position & (lr->size - 1)) < sizeof(h))
+			return LOG_E_DAMAGED;
+		r = copy_out(lr, lr->position, &h, sizeof(h));
+		if (r != LOG_OK)
+			return r;
+		if (damaged(lr, &h, tail))
+			return LOG_E_DAMAGED;
+		r = copy_out(lr, lr->position + sizeof(h), lr->scratch, h.len);
+		if (r != LOG_OK)
+			return r;
+		if (log_chain(&h, lr->scratch, lr->chain) != h.chain)
+			return LOG_E_DAMAGED;
+		lr->chain = h.chain;
+		lr->position = behind(&h, lr->position, lr->size);
+		if (h.type == LOG_PAD)
+			continue;
+		*ret = h;
+		*ret_payload = lr->scratch;
+		return LOG_OK;
+	}
+}
