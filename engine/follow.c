@@ -213,6 +213,15 @@ static void mark_redo(struct follower *f, uint64_t seq, uint64_t position, uint6
 	f->redo_chain = chain;
 }
 
+int follow_record(struct follower *f, const struct log_record *h, uint64_t position,
+		  const uint8_t *payload)
+{
+	if (h->type == LOG_EVENT)
+		return keep_pending(f->pending, h, position, payload) ? FOLLOW_OK
+								      : FOLLOW_E_DAMAGED;
+	return h->type == LOG_CONFIRM ? confirm(f, h, payload) : FOLLOW_OK;
+}
+
 int follow_run(struct follower *f, uint64_t to)
 {
 	while (world_lane_const(f->world)->seq < to) {
@@ -233,11 +242,7 @@ int follow_run(struct follower *f, uint64_t to)
 		}
 		if (h.type == LOG_CONFIRM)
 			mark_redo(f, h.seq, position, chain);
-		if (h.type == LOG_EVENT)
-			r = keep_pending(f->pending, &h, f->reader.position - log_cost(h.len),
-					 payload) ? FOLLOW_OK : FOLLOW_E_DAMAGED;
-		else if (h.type == LOG_CONFIRM)
-			r = confirm(f, &h, payload);
+		r = follow_record(f, &h, f->reader.position - log_cost(h.len), payload);
 		if (r != FOLLOW_OK)
 			return r;
 	}

@@ -62,6 +62,11 @@ int follow_begin(struct follower *f, const struct custody *c, const struct slot_
  * (UINT64_MAX: the end). FOLLOW_OK or FOLLOW_E_*. */
 int follow_run(struct follower *f, uint64_t to);
 
+/* Takes one record that was read elsewhere (an archive): an event waits, its
+ * confirm record steps and compares it. FOLLOW_OK or FOLLOW_E_*. */
+int follow_record(struct follower *f, const struct log_record *h, uint64_t position,
+		  const uint8_t *payload);
+
 /* Steps one event and compares @recorded canonical effects: for logs that do
  * not lie in a ring (archive, export). FOLLOW_OK or FOLLOW_E_DIVERGED. */
 int follow_step(struct follower *f, const struct log_record *h, const void *payload,

@@ -76,6 +76,16 @@ static int copy_slot(const struct custody *c, unsigned slot, uint8_t *buffer, si
 	return 0;
 }
 
+int slot_copy(const struct custody *c, bool older, uint8_t *buffer, size_t *ret_len,
+	      struct slot_cut *ret)
+{
+	unsigned first = newest(c);
+
+	if (first == 2)
+		return -EAGAIN;
+	return copy_slot(c, older ? 1 - first : first, buffer, ret_len, ret);
+}
+
 int slot_load(const struct custody *c, const struct slot_codec *codec, struct world *w,
 	      uint8_t *buffer, struct slot_cut *ret, char *why)
 {

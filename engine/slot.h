@@ -34,6 +34,12 @@ int slot_write(struct custody *c, const struct slot_codec *codec, const struct w
 int slot_load(const struct custody *c, const struct slot_codec *codec, struct world *w,
 	      uint8_t *buffer, struct slot_cut *ret, char *why);
 
+/* Copies the packed bytes of the newest (@older false) or the older valid slot
+ * to @buffer (LIMIT_SLOT_BYTES). 0, or -EAGAIN: there is none, or it was being
+ * written. Any process. */
+int slot_copy(const struct custody *c, bool older, uint8_t *buffer, size_t *ret_len,
+	      struct slot_cut *ret);
+
 /* Log position of the older valid slot: what the writer must keep. */
 uint64_t slot_keep(const struct custody *c);
 

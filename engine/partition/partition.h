@@ -1,0 +1,186 @@
+/* engine/partition/partition.h - the partition process: its private memory.
+ *
+ * Threads: the hub (main thread; all descriptors, commands, control socket),
+ * one thread a VP, the sentinel (ownership). What is private here dies with
+ * the VM only, so a mark made here before an act is as good as a commit word.
+ *
+ * Locks, never two at a time but children_lock over none: run_lock (go,
+ * parked), synic[].lock (one VP's declared SynIC and queue), posted_lock (the
+ * queue of posted messages), children_lock (child[], faults). */
+#ifndef ENGINE_PARTITION_PARTITION_H
+#define ENGINE_PARTITION_PARTITION_H
+
+#include "engine/custody.h"
+#include "engine/fact.h"
+#include "engine/partition/backend.h"
+
+#include <stdio.h>
+#include <sys/types.h>
+
+enum {
+	PARTITION_FD_FREE = 512,      /* sources of rows lie above the rows' numbers in children */
+	PARTITION_EXES = 16,          /* executables kept: owner, predecessor, and room */
+	PARTITION_NOTICES = LIMIT_DISKS + 8, /* configuration, a disk each, start */
+	PARTITION_POLL_MS = 20,       /* slow poll while something waits (protocol.md B.1) */
+	PARTITION_STUCK_POLLS = 50,   /* a slot busy for 1 s: interrupt again (B.1, guest's kmalloc) */
+	PARTITION_FAULTS = 3,         /* DESIGN §2: three faults in 10 s */
+};
+_Static_assert(WIRE_FD_BASE + LIMIT_FDS <= PARTITION_FD_FREE, "rows and sources must not overlap");
+
+#define PARTITION_FAULT_NS UINT64_C(10000000000)
+#define PARTITION_PAUSE_NS UINT64_C(2000000000)  /* DESIGN §2: at most 5 s */
+#define PARTITION_TAKE_NS UINT64_C(30000000000)  /* a named taker that never serves is killed */
+
+struct vp {
+	struct partition *p;
+	uint32_t index;
+	pthread_t thread;
+};
+
+/* The declared state in force and the delivery of one VP's messages. */
+struct synic_vp {
+	pthread_mutex_t lock;
+	struct wire_declared_vp declared;
+	uint32_t stuck;               /* slow polls that found the same message in the way */
+	bool waiting;                 /* something is queued and not deliverable yet */
+};
+
+struct child {
+	bool alive;                   /* spawned and not reaped */
+	bool gone_pending;            /* OP_SUCCESSOR_GONE still to be posted */
+	bool died_owner;              /* the sentinel saw it die while it owned */
+	pid_t pid;
+	int pidfd;
+	uint32_t role, exe_row;
+	char why[160];
+};
+
+struct options {
+	const char *state_dir, *name, *cmdline;
+	const struct backend *backend;
+	uint64_t memory;
+	uint32_t vps;
+	bool hugetlb, force_kvm;
+	int config_fd, exe_fd, ready_fd, guest_fd;
+};
+
+struct partition {
+	struct options o;
+	struct custody c;
+	const struct backend *backend;
+	void *machine;                /* of the back end */
+
+	uint8_t *ram;
+	uint64_t ram_bytes, ram_low_bytes;
+	int ram_fd, kick_fd, part_fd, wake_fd, com1_fd;
+	int irq_fd[LIMIT_VPS], door_fd[LIMIT_CHANNELS];
+	int dir_fd, log_fd;
+	struct io_uring uring;
+
+	struct vp vp[LIMIT_VPS];
+	pthread_mutex_t run_lock;
+	pthread_cond_t run_changed;
+	_Atomic bool go;
+	uint32_t parked;
+
+	struct synic_vp synic[LIMIT_VPS];
+	struct wire_declared_copy declared; /* in force; hub */
+	pthread_mutex_t posted_lock;
+
+	pthread_mutex_t children_lock;
+	struct child child[LIMIT_PROCS];
+	uint32_t next_slot;
+	uint64_t fault_ns[PARTITION_FAULTS];
+	_Atomic uint32_t kill_stamped; /* slot + 1 whose death_ns CONTROL_KILL stamped */
+	pthread_t sentinel;
+	_Atomic int guest_pidfd;       /* of a soft guest, or -1 */
+
+	struct wire_notice *config;    /* notices still to go to the inbox; hub */
+	uint32_t config_n, config_next;
+	struct control *control;
+	uint32_t exes;                 /* names given: "exe.N" */
+	uint32_t exe_used[LIMIT_FDS];  /* by row: number of the last use */
+
+	_Atomic bool ending;
+	_Atomic int exit_status;
+};
+
+/* main.c: one line to the log. */
+void partition_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* resource.c: everything that exists before the first process. Returns 0 or a
+ * negative errno, with a line in the log. */
+int resource_create(struct partition *p);
+/* Descriptor moved to PARTITION_FD_FREE or above, close-on-exec; -errno. The
+ * source is closed. */
+int resource_lift(int fd);
+/* Guest RAM at @gpa, or NULL when [gpa, gpa + bytes) is not all RAM. */
+void *resource_ram(const struct partition *p, uint64_t gpa, uint64_t bytes);
+void signal_eventfd(int fd);
+
+/* spawn.c */
+struct spawn_fd { int from, to; };
+struct spawn {
+	int exe_fd, in_fd, out_fd, err_fd;
+	char *const *argv;
+	const struct spawn_fd *fds;
+	uint32_t n_fds;
+};
+/* Starts a program by descriptor without copying this address space; the
+ * child dies with the calling thread. Returns its pid, or -errno. */
+pid_t spawn_process(const struct spawn *s);
+/* Starts a paravisor from descriptor row @exe_row. Returns its slot or -errno. */
+int spawn_paravisor(struct partition *p, uint32_t exe_row, enum wire_role role);
+/* SIGKILL by pidfd; -ESRCH when the slot holds no live process. */
+int spawn_kill(struct partition *p, uint32_t slot);
+bool spawn_alive(struct partition *p, uint32_t slot);
+/* Hub: collects ended children, frees their slots. */
+void spawn_reap(struct partition *p);
+/* Makes a row of an executable's descriptor (consumed); the row or -errno. */
+int spawn_exe_row(struct partition *p, int fd);
+
+/* hub.c */
+int hub_run(struct partition *p);
+void hub_end(struct partition *p, int status);   /* any thread */
+/* Hub: puts a notice into the inbox and kicks; -EAGAIN when it is full. */
+int hub_notice(struct partition *p, const struct wire_notice *n);
+
+/* vp.c */
+int vp_create(struct partition *p);
+void vp_stop(struct partition *p);               /* hub; returns when all are parked */
+void vp_go(struct partition *p);
+
+/* posted.c: HvPostMessage (A.8); the status for RAX. Any VP thread. */
+uint16_t posted_put(struct partition *p, uint32_t vp, uint64_t control, uint64_t gpa);
+
+/* synic.c */
+void synic_deliver(struct partition *p, uint32_t vp);
+/* As synic_deliver() for all; true: something waits, come again. */
+bool synic_poll(struct partition *p);
+void synic_declare(struct partition *p, uint32_t vp, const struct wire_declared_vp *d);
+
+/* declared.c: brings the machine in line with the committed copy. Hub. */
+void declared_reconcile(struct partition *p);
+
+/* command.c: performs what the owner has queued. True: replies wait for room. */
+bool command_run(struct partition *p);
+
+/* control_server.c */
+struct pollfd;
+int control_create(struct partition *p);
+void control_destroy(struct partition *p);
+/* Adds what to poll; returns the number of entries (at most CONTROL_POLLS). */
+enum { CONTROL_CLIENTS = 64, CONTROL_POLLS = CONTROL_CLIENTS + 1 };
+uint32_t control_poll(struct partition *p, struct pollfd *fds);
+void control_serve(struct partition *p, const struct pollfd *fds, uint32_t n);
+void control_reports(struct partition *p);
+void control_console(struct partition *p);
+/* The VM has ended: everybody is told. */
+void control_ended(struct partition *p);
+
+/* ownership.c */
+int ownership_start(struct partition *p);
+/* Reaper, children_lock held: slot @slot ended by a fault. */
+void ownership_fault(struct partition *p);
+
+#endif

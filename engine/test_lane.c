@@ -1,0 +1,250 @@
+/* The owner's pipeline under sudden death: a child process serves inputs from
+ * shared memory and ends itself at the k-th call of its hands, for every k; the
+ * next owner recovers from custody. Each input is applied exactly once. */
+#include "engine/lane.h"
+#include "engine/test_toy.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { INPUTS = 40, DIED = 77 };
+
+/* Outside the paravisor: a source with its published head, a target that keeps
+ * the id of the last effect applied. */
+struct outside {
+	uint64_t taken;
+	uint64_t last_id;
+	uint64_t n, sum, order_errors;
+	unsigned die_at, calls, checkpoint_every;
+};
+
+struct hands_toy {
+	struct outside *o;
+	uint64_t at;            /* next input to collect; rebuilt from the world */
+};
+
+static struct outside *outside;
+static struct custody c;
+
+static void point(struct outside *o)
+{
+	if (++o->calls == o->die_at)
+		_exit(DIED);
+}
+
+static unsigned collect(void *user, struct lane *l, unsigned max)
+{
+	struct hands_toy *h = user;
+	unsigned n = 0;
+
+	point(h->o);
+	for (; n < max && n < 3 && h->at < INPUTS; n++) {
+		struct rec_amount a = { .amount = (uint32_t)h->at + 1 };
+		struct lane_event e = { .kind = TOY_KIND, .code = toy_EV_ADD, .fixed = &a,
+					.fixed_len = sizeof(a), .source = SOURCE_POSTED,
+					.source_pos = ++h->at };
+
+		cr_assert(lane_offer(l, &e));
+	}
+	return n;
+}
+
+static void taken(void *user)
+{
+	struct hands_toy *h = user;
+
+	point(h->o);
+	h->o->taken = h->at;
+}
+
+static void perform(void *user, const struct effect *e, bool redo)
+{
+	struct hands_toy *h = user;
+	uint64_t sum = ((const struct rec_amount *)e->p)->amount;
+
+	point(h->o);
+	if (redo && effect_id(e) <= h->o->last_id)
+		return;
+	if (effect_id(e) <= h->o->last_id)
+		h->o->order_errors++;
+	h->o->n++;
+	h->o->sum = sum;
+	h->o->last_id = effect_id(e);
+	point(h->o);
+}
+
+static void flush(void *user)
+{
+	point(((struct hands_toy *)user)->o);
+}
+
+static void rebuild(void *user, const struct world *w)
+{
+	struct hands_toy *h = user;
+
+	h->at = world_lane_const(w)->source_pos[SOURCE_POSTED];
+	h->o->taken = h->at;
+}
+
+static void answers(void *user, struct lane *l)
+{
+	(void)l;
+	point(((struct hands_toy *)user)->o);
+}
+
+static const struct lane_ops ops = { .collect = collect, .taken = taken, .perform = perform,
+				     .flush = flush, .rebuild = rebuild, .answers = answers };
+
+/* Enough of a codec for one instance without lists. */
+struct toy_saved {
+	struct lane_state lane;
+	uint64_t total;
+	uint16_t state, last[4];
+};
+
+static int pack(const struct world *w, uint8_t *bytes, size_t capacity, size_t *ret_len)
+{
+	const struct toy *t = world_at(w, TOY_KIND, 0);
+	struct toy_saved s = { .lane = *world_lane_const(w), .total = t->total,
+			       .state = t->sm.state };
+
+	if (capacity < sizeof(s))
+		return -ENOSPC;
+	memcpy(s.last, t->last, sizeof(s.last));
+	memcpy(bytes, &s, sizeof(s));
+	*ret_len = sizeof(s);
+	return 0;
+}
+
+static int unpack(struct world *w, const uint8_t *bytes, size_t len, char *why)
+{
+	struct toy *t = world_place(w, TOY_KIND, 0, 1);
+	struct toy_saved s;
+	const char *which;
+
+	cr_assert_eq(len, sizeof(s));
+	memcpy(&s, bytes, sizeof(s));
+	*world_lane(w) = s.lane;
+	t->sm.state = s.state;
+	t->total = s.total;
+	memcpy(t->last, s.last, sizeof(s.last));
+	(void)why;
+	return world_loaded(w, &which) ? 0 : -EBADMSG;
+}
+
+static const struct slot_codec codec = { pack, unpack };
+
+static void fresh(struct world *w)
+{
+	world_spawn_fixed(w, TOY_KIND, 1);
+}
+
+/* One owner's life: recover, serve to the end or to its death. */
+static void serve(uint32_t epoch)
+{
+	struct world *w = world_new(&toy_registry);
+	struct hands_toy hands = { .o = outside };
+	struct follower f;
+	struct lane l;
+	struct lane_event on = { .kind = TOY_KIND, .code = toy_EV_TURN_ON };
+	char why[160];
+	unsigned batches = 0;
+
+	cr_assert_eq(follow_init(&f, w), 0);
+	cr_assert_eq(follow_begin(&f, &c, &codec, fresh, 0xA5, why), 0);
+	cr_assert_eq(follow_run(&f, UINT64_MAX), FOLLOW_OK);
+	cr_assert_eq(f.divergences, 0);
+	rebuild(&hands, w);
+	lane_start(&l, &c, w, &codec, &ops, &hands, epoch, &f);
+	cr_assert_eq(lane_recover(&l, &f), 0);
+	if (world_lane(w)->seq == 0)
+		lane_offer(&l, &on);
+	while (lane_batch(&l))
+		if (outside->checkpoint_every && ++batches % outside->checkpoint_every == 0)
+			cr_assert_eq(lane_checkpoint(&l), 0);
+	follow_deinit(&f);
+	world_free(w);
+}
+
+static void setup(void)
+{
+	cr_assert_eq(custody_create(&c), 0);
+	outside = mmap(NULL, sizeof(*outside), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		       -1, 0);
+}
+
+static void begin_again(void)
+{
+	memset(outside, 0, sizeof(*outside));
+	log_words_init(&c.lane_words[0], LIMIT_LOG_BYTES);
+	c.slot_head[0].generation = c.slot_head[1].generation = 0;
+}
+
+/* Serves, dying at the @k-th call, then again without dying. True: it died. */
+static bool one_death(unsigned k, unsigned checkpoint_every, unsigned deaths)
+{
+	int status = 0;
+	bool died = false;
+
+	begin_again();
+	outside->checkpoint_every = checkpoint_every;
+	for (unsigned life = 0; life <= deaths; life++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			outside->calls = 0;
+			outside->die_at = life < deaths ? k : 0;
+			serve(life + 1);
+			_exit(0);
+		}
+		waitpid(pid, &status, 0);
+		died |= WIFEXITED(status) && WEXITSTATUS(status) == DIED;
+	}
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "death at call %u", k);
+	cr_assert_eq(outside->n, INPUTS, "death at call %u: %lu effects", k, (unsigned long)outside->n);
+	cr_assert_eq(outside->sum, INPUTS * (INPUTS + 1) / 2);
+	cr_assert_eq(outside->order_errors, 0, "death at call %u", k);
+	cr_assert_eq(outside->taken, INPUTS);
+	return died;
+}
+
+TestSuite(lane, .init = setup, .timeout = 120);
+
+Test(lane, a_death_at_any_call_applies_each_input_once)
+{
+	unsigned k = 1;
+
+	while (one_death(k, 0, 1))
+		k++;
+	cr_assert_gt(k, INPUTS, "the deaths covered the whole run");
+}
+
+Test(lane, a_death_behind_a_checkpoint_too)
+{
+	for (unsigned k = 1; k < 60; k++)
+		one_death(k, 3, 2);
+}
+
+Test(lane, a_skipped_record_is_never_silently_accepted)
+{
+	struct world *w = world_new(&toy_registry);
+	struct follower f;
+	char why[160];
+	struct log_record h;
+	uint64_t second;
+
+	one_death(0, 0, 0);
+	memcpy(&h, c.lane_ring, sizeof(h));
+	second = log_cost(h.len);
+	cr_assert_eq(follow_init(&f, w), 0);
+	memcpy(&h, c.lane_ring + second, sizeof(h));
+	memmove(c.lane_ring + second, c.lane_ring + second + log_cost(h.len), 4096);
+	cr_assert_eq(follow_begin(&f, &c, &codec, fresh, 0, why), 0);
+	cr_assert_eq(follow_run(&f, UINT64_MAX), FOLLOW_E_DAMAGED);
+	follow_deinit(&f);
+	world_free(w);
+}

@@ -1,0 +1,35 @@
+#!/bin/sh
+# Make the initramfs of the VTL0 guest: busybox, the kernel's own drivers, hfload, tests/guest/init.
+#
+# usage: mk-guest-initrd.sh KERNELDIR OUT      (KERNELDIR as fetch-kernel.sh leaves it)
+set -eu
+me=mk-guest-initrd
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/lib.sh"
+
+[ $# -eq 2 ] || die "two arguments expected: KERNELDIR OUT"
+[ -s "$1/version" ] || die "$1: no kernel there; run fetch-kernel.sh on it"
+need cpio "${CC:-gcc}"
+kernel=$(cd "$1" && pwd)
+out=$2
+mkdir -p "$(dirname "$out")"
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+
+mkdir -p "$root/bin" "$root/dev" "$root/proc" "$root/sys"
+cp "$(busybox_static)" "$root/bin/busybox"
+"$here/../guest/build.sh" "$root/build"
+mv "$root/build/hfload" "$root/bin/hfload"
+rm -r "$root/build"
+cp "$here/../guest/init" "$root/init"
+chmod 755 "$root/init"
+
+# sd_mod and ext4 look up checksums by name when they start: those modules come first.
+add_modules "$kernel" "$root" base crct10dif_common crct10dif_generic crc64_rocksoft_generic sd_mod crc32c_generic ext4
+add_modules "$kernel" "$root" vmbus hv_vmbus hv_storvsc
+add_modules "$kernel" "$root" virtio virtio_pci virtio_scsi
+# For hf.mods=
+add_modules "$kernel" "$root" hv_utils hv_utils
+add_modules "$kernel" "$root" hv_netvsc hv_netvsc
+
+pack "$root" "$out"

@@ -1,0 +1,109 @@
+#!/bin/sh
+# Run a scenario in the nested bed: QEMU (software emulation, with SVM) boots VTL2's Linux, in which /dev/kvm is real,
+# and that runs the scenario.
+#
+# usage: run-bed.sh --scenario FILE --out DIR [--build-a DIR] [--build-b DIR] [--timeout SECONDS] [--vps N]
+#                   [--cache DIR] [--env NAME=VALUE]... [--file SOURCE:NAME]... [--raw-mb N] [--ext4-mb N] [--keep-disks]
+#
+# DIR gets console.log (all that L1 said), and the disks as the run left them: raw.img (L1's /dev/vda) and ext4.img
+# (/dev/vdb, with a fresh ext4 unless --keep-disks). Lines that start with HF are shown as they come.
+# Exit status: the scenario's; 124 if the time was up; 125 if L1 ended without a word; 1 if it could not be started.
+set -eu
+me=run-bed
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/lib.sh"
+
+scenario='' out='' timeout=240 vps=2 raw_mb=64 ext4_mb=64 keep=no cache=${HOLDFAST_BED_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/holdfast-bed}
+n=0
+while [ $# -gt 0 ]; do
+	if [ "$1" = --keep-disks ]; then
+		keep=yes
+		shift
+		continue
+	fi
+	[ $# -gt 1 ] || die "$1: its value is missing"
+	case $1 in
+	--scenario) scenario=$2 ;;
+	--out) out=$2 ;;
+	--timeout) timeout=$2 ;;
+	--vps) vps=$2 ;;
+	--cache) cache=$2 ;;
+	--raw-mb) raw_mb=$2 ;;
+	--ext4-mb) ext4_mb=$2 ;;
+	--build-a | --build-b | --env | --file)
+		n=$((n + 1))
+		eval "pass_$n=\$1 pass_value_$n=\$2"
+		;;
+	*) die "$1: unknown option" ;;
+	esac
+	shift 2
+done
+[ -n "$scenario" ] || die "--scenario is missing"
+[ -n "$out" ] || die "--out is missing"
+need qemu-system-x86_64 mkfs.ext4 truncate timeout cpio xz sha256sum
+mkdir -p "$out" "$cache"
+
+"$here/fetch-kernel.sh" "$cache/kernel"
+export LC_ALL=C
+
+# The guest's initramfs is kept by what it is made of.
+key=$(cat "$cache/kernel/version" "$here/../guest/"* "$here/mk-guest-initrd.sh" "$here/lib.sh" | sha256sum | cut -c 1-16)
+guest=$cache/guest-$key.cpio
+if [ ! -s "$guest" ]; then
+	rm -f "$cache"/guest-*.cpio
+	"$here/mk-guest-initrd.sh" "$cache/kernel" "$guest"
+fi
+
+set -- --kernel "$cache/kernel" --guest-initrd "$guest" --scenario "$scenario" --out "$out/l1.cpio" --env "HF_VPS=$vps"
+i=0
+while [ $i -lt $n ]; do
+	i=$((i + 1))
+	eval "set -- \"\$@\" \"\$pass_$i\" \"\$pass_value_$i\""
+done
+"$here/mk-l1-initrd.sh" "$@"
+
+if [ $keep = no ]; then
+	rm -f "$out/raw.img" "$out/ext4.img"
+	truncate -s "${raw_mb}M" "$out/raw.img"
+	truncate -s "${ext4_mb}M" "$out/ext4.img"
+	mkfs.ext4 -q -F -m 0 "$out/ext4.img"
+fi
+for disk in raw ext4; do
+	[ -s "$out/$disk.img" ] || die "$out/$disk.img is missing; run once without --keep-disks"
+done
+
+# One line of the console is of interest to people if it starts with HF (a kernel message may precede it) or tells
+# that the kernel is in trouble. HFGAP and HFLOAD are for programs, and long.
+show='HF[A-Z]+ |Kernel panic|BUG:|Oops|WARNING: CPU|qemu-system'
+
+console=$out/console.log
+: >"$console"
+trap 'rm -f "$out/l1.cpio" "$out/qemu.status"' EXIT
+{
+	status=0
+	# -xsave: TCG does not intercept XSETBV, so a nested guest would read stale sizes of the XSAVE area and warn.
+	# cache=writeback: L1 may use O_DIRECT, and its flushes reach the host's disk.
+	timeout -k 5 "$timeout" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu EPYC,+svm,+npt,-xsave -smp 2 -m 1536 \
+		-nodefaults -display none -serial stdio -no-reboot \
+		-kernel "$cache/kernel/vmlinux" -initrd "$out/l1.cpio" \
+		-append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off cryptomgr.notests" \
+		-drive "if=none,id=raw,file=$out/raw.img,format=raw,cache=writeback" -device virtio-blk-pci,drive=raw \
+		-drive "if=none,id=ext4,file=$out/ext4.img,format=raw,cache=writeback" -device virtio-blk-pci,drive=ext4 \
+		</dev/null 2>"$out/qemu.err" || status=$?
+	echo "$status" >"$out/qemu.status"
+} | tr -d '\r' | tee "$console" | { grep --line-buffered -a -E "$show" || true; } | cut -c 1-240
+
+qemu=$(cat "$out/qemu.status" 2>/dev/null || echo 1)
+told=$(sed -n 's/^.*HFBED exit=\([0-9][0-9]*\)$/\1/p' "$console" | tail -n 1)
+last=$(grep -a -v '^[[:space:]]*$' "$console" | tail -n 1 | cut -c 1-200)
+if [ -n "$told" ]; then
+	exit "$told"
+elif [ "$qemu" = 124 ] || [ "$qemu" = 137 ]; then
+	echo "$me: time is up ($timeout s); the last line was: ${last:-none}; all of it is in $console" >&2
+	exit 124
+elif [ "$qemu" != 0 ]; then
+	grep -v 'TCG doesn.t support' "$out/qemu.err" >&2 || true
+	die "QEMU ended with status $qemu"
+fi
+echo "$me: L1 ended without telling a status; the last line was: ${last:-none}; all of it is in $console" >&2
+exit 125

@@ -1,0 +1,140 @@
+# The demonstration: a stock guest under load on two disks, while its paravisor is replaced ten times and killed
+# twenty times. What happened is told in lines for demo.sh:
+#
+#   HFEVENT kind=replacement|kill n=N t0=MS t1=MS inflight=K from=PID to=PID    (L1's uptime)
+#   HFCON MS LINE       lines of the guest's console
+#   HFSUMMARY …         the counts, and offset_ms: L1's uptime minus the guest's
+set -eu
+. /etc/scenario-lib.sh
+
+replacements_wanted=${HF_REPLACEMENTS:-10}
+kills_wanted=${HF_KILLS:-20}
+replacements=0 kills=0 vp_stopped=0 failed=no
+loads='raw ext4'
+
+fail() { say "error: $*"; failed=yes; }
+
+hf_list() { timeout 10 /a/holdfast list --state "$hf_state" 2>/tmp/list.err | grep -a 'paravisor_pid=' | tail -n 1; }
+
+# owner: sets pid, and keeps the greatest vp_stopped
+owner() {
+	row=$(hf_list) || row=''
+	pid=$(echo "$row" | field paravisor_pid)
+	stopped=$(echo "$row" | field vp_stopped)
+	case $stopped in
+	'' | *[!0-9]*) ;;
+	*) if [ "$stopped" -gt "$vp_stopped" ]; then vp_stopped=$stopped; fi ;;
+	esac
+}
+
+# new_owner OLD: waits for another living paravisor than OLD, at most 15 s
+new_owner() {
+	tries=0
+	while :; do
+		owner
+		if [ -n "$pid" ] && [ "$pid" != 0 ] && [ "$pid" != "$1" ]; then return 0; fi
+		tries=$((tries + 1))
+		if [ $tries -gt 75 ] || ! guest_running; then return 1; fi
+		usleep 200000
+	done
+}
+
+# io_goes_on T1 WHAT: both loads completed requests in a whole status interval after T1
+io_goes_on() {
+	end=$(($(now_ms) + 40000))
+	until guest_progress $(($1 + 550)) $loads; do
+		if guest_stalled; then fail "after $2: the guest's I/O stalled for more than 20 s"; return 1; fi
+		if ! guest_running; then fail "after $2: holdfast run ended: $(tail -n 1 /tmp/run.err)"; return 1; fi
+		if [ "$(now_ms)" -gt "$end" ]; then fail "after $2: no I/O of the guest for 40 s"; return 1; fi
+		usleep 100000
+	done
+}
+
+replace() {
+	n=$((replacements + 1))
+	if [ $((n % 2)) = 1 ]; then to=/b/holdfast; else to=/a/holdfast; fi
+	owner
+	before=$pid
+	t0=$(now_ms)
+	if ! timeout 30 /a/holdfast service --state "$hf_state" --to "$to" >/tmp/service.out 2>&1; then
+		fail "replacement $n (to $to): $(tail -n 1 /tmp/service.out)"
+		return 1
+	fi
+	t1=$(now_ms)
+	if ! new_owner "$before"; then fail "replacement $n: process $before is still the paravisor"; return 1; fi
+	replacements=$n
+	echo "HFEVENT kind=replacement n=$n t0=$t0 t1=$t1 inflight=- from=$before to=$pid"
+	io_goes_on "$t1" "replacement $n"
+}
+
+kill_owner() {
+	n=$((kills + 1))
+	tries=0
+	while :; do
+		t0=$(now_ms)
+		line=$(timeout 10 /a/holdfast kill --state "$hf_state" --inflight 2>/tmp/kill.err | tail -n 1) || line=''
+		killed=$(echo "$line" | sed -n 's/^killed //p' | field pid)
+		inflight=$(echo "$line" | field inflight)
+		case $inflight in
+		'' | 0 | *[!0-9]*) ;;
+		*) break ;;
+		esac
+		tries=$((tries + 1))
+		if [ $tries -ge 20 ] || guest_stalled || ! guest_running; then
+			fail "kill $n: never with a request in flight: $line $(tail -n 1 /tmp/kill.err)"
+			return 1
+		fi
+		usleep 100000
+	done
+	t1=$(now_ms)
+	if ! new_owner "$killed"; then fail "kill $n: nobody took over from process $killed within 15 s"; return 1; fi
+	kills=$n
+	echo "HFEVENT kind=kill n=$n t0=$t0 t1=$t1 inflight=$inflight from=$killed to=$pid"
+	io_goes_on "$t1" "kill $n"
+}
+
+events() {
+	i=0
+	while [ $i -lt $((replacements_wanted > kills_wanted ? replacements_wanted : kills_wanted)) ]; do
+		i=$((i + 1))
+		if [ $replacements -lt "$replacements_wanted" ]; then replace || return 0; fi
+		for _ in 1 2; do
+			if [ $kills -lt "$kills_wanted" ]; then kill_owner || return 0; fi
+		done
+	done
+}
+
+guest_start /a
+if guest_wait 90 'HFGUEST ready' && guest_wait 60 'HFGUEST running raw ext4|HFGUEST running ext4 raw'; then
+	say "guest running after $(($(now_ms) - started)) ms"
+	sleep 1
+	events
+	owner
+	if [ $failed = no ]; then
+		sleep 1
+		guest_say stop
+		guest_wait 90 'HFGUEST done' || failed=yes
+		tries=0
+		while guest_running && [ $tries -lt 150 ]; do
+			tries=$((tries + 1))
+			usleep 100000
+		done
+		if guest_running; then
+			fail "holdfast run did not end within 15 s of the guest's power off"
+		elif [ "$(cat /tmp/run.status)" != 0 ]; then
+			fail "holdfast run ended with $(cat /tmp/run.status): $(tail -n 1 /tmp/run.err)"
+		fi
+	fi
+else
+	failed=yes
+fi
+
+grep -a -E 'HF(GUEST|LOAD|BAD)' "$hf_console" | sed 's/^/HFCON /' || true
+if [ $failed = yes ]; then
+	tail -n 20 "$hf_console" | cut -c 1-200 | sed 's/^/HFCON /'
+	tail -n 20 /tmp/run.err | sed 's/^/HFBED run: /'
+fi
+# The least delay between a line's making and its coming here is near 0: that gives the offset of the clocks.
+offset=$(awk '$2 == "HFSTAT" && $4 ~ /^t=[0-9]+$/ { d = $1 - substr($4, 3); if (!n++ || d < min) min = d } END { print n ? min : "unknown" }' "$hf_console")
+echo "HFSUMMARY vps=${HF_VPS:-2} replacements=$replacements kills=$kills vp_stopped=$vp_stopped offset_ms=$offset failed=$failed"
+[ $failed = no ]

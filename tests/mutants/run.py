@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""Mutants of the log and the pipeline: each is a change of one place, built in
+a copy of the engine, and must be caught by the engine's own tests.
+
+usage: run.py WORKDIR"""
+import os
+import shutil
+import subprocess
+import sys
+
+# name: (file, text that stands there once, what the mutant has instead)
+MUTANTS = {
+    'drop one log record': (
+        'engine/log.c', '\tmake_way(lw, cost);\n\tput(lw, &copy, payload);',
+        '\tif (h->seq == 9 && h->type == LOG_EVENT)\n\t\treturn;\n\tmake_way(lw, cost);\n\tput(lw, &copy, payload);'),
+    'reorder two log records': (
+        'engine/lane.c', '\t\tappend_confirm(l, ev.seq, ev.time_ns, &t);',
+        '\t\tappend_confirm(l, ev.seq == 9 ? 10 : ev.seq == 10 ? 9 : ev.seq, ev.time_ns, &t);'),
+    'skip one append': (
+        'engine/lane.c', '\tmemcpy(payload + sizeof(c), t->effects, t->bytes);\n',
+        '\tif (seq == 9)\n\t\treturn;\n\tmemcpy(payload + sizeof(c), t->effects, t->bytes);\n'),
+    'effects before the confirm is committed': (
+        'engine/lane.c', '\tstep_staged(l, n, confirm);\n\tperform_staged(l, n, confirm);\n',
+        '\tstep_staged(l, n, confirm);\n\tl->log.words->tail -= 8;\n\tperform_staged(l, n, confirm);\n\tl->log.words->tail += 8;\n'),
+    'DONE before the effects': (
+        'engine/lane.c', '\tstep_staged(l, n, confirm);\n\tperform_staged(l, n, confirm);\n',
+        '\tstep_staged(l, n, confirm);\n\tatomic_store(&l->log.words->done, l->seq);\n\tperform_staged(l, n, confirm);\n'),
+    'redo forgets the last turn': (
+        'engine/lane.c', 'if (h.type == LOG_CONFIRM && h.seq > done)',
+        'if (h.type == LOG_CONFIRM && h.seq > done + 1)'),
+    'the source position is not saved': (
+        'engine/world.c', '\t\tw->lane.source_pos[ev->source] = ev->source_pos;\n',
+        '\t\tw->lane.source_pos[ev->source] = ev->source_pos / 2 * 2;\n'),
+    'the chain forgets the payload': (
+        'engine/log.c', 'return h->len ? XXH3_64bits_withSeed(payload, h->len, chain) : chain;',
+        'return payload || !payload ? chain : 0;'),
+}
+TESTS = {
+    'log': ['log', 'fact'],
+    'world': ['world', 'blob', 'sm', 'rec', 'fact'],
+    'lane': ['lane', 'follow', 'slot', 'log', 'custody', 'world', 'blob', 'sm', 'rec', 'fact'],
+}
+
+
+def build_and_run(tree):
+    """True: all tests pass."""
+    for test, parts in TESTS.items():
+        program = os.path.join(tree, 'test_' + test)
+        sources = [f'engine/test_{test}.c'] + [f'engine/{p}.c' for p in parts]
+        subprocess.run(['gcc', '-std=c17', '-D_GNU_SOURCE', '-O1', '-I.', *sources, '-o', program,
+                        '-lcriterion', '-lxxhash', '-luring', '-pthread'], cwd=tree, check=True)
+        try:
+            r = subprocess.run([program], cwd=tree, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, timeout=120)
+        except subprocess.TimeoutExpired:
+            return False
+        if r.returncode:
+            return False
+    return True
+
+
+def main():
+    root = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
+    work = os.path.abspath(sys.argv[1])
+    survived = []
+    for name, change in [('none', None), *MUTANTS.items()]:
+        tree = os.path.join(work, 'tree')
+        shutil.rmtree(tree, ignore_errors=True)
+        shutil.copytree(os.path.join(root, 'engine'), os.path.join(tree, 'engine'))
+        if change:
+            path = os.path.join(tree, change[0])
+            text = open(path, encoding='utf-8').read()
+            if text.count(change[1]) != 1:
+                sys.exit(f'mutant "{name}": its place in {change[0]} is gone; write it anew')
+            with open(path, 'w', encoding='utf-8') as f:
+                f.write(text.replace(change[1], change[2]))
+        passes = build_and_run(tree)
+        print(f'{name}: {"passes" if passes else "caught"}', flush=True)
+        if passes != (change is None):
+            survived.append(name)
+    print(f'mutants: {len(MUTANTS)}, survived or broken: {len(survived)}')
+    return 1 if survived else 0
+
+
+sys.exit(main())

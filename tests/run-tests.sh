@@ -1,0 +1,90 @@
+#!/bin/bash
+# make test: everything, from unit tests to a stock guest in the nested bed.
+# Each step writes its own log under $BUILD/test/; the last line counts.
+#   HOLDFAST_TEST_ONLY=regex   only the steps whose names match
+set -u
+cd "$(dirname "$0")/.."
+BUILD=${BUILD:-build}
+OUT=$BUILD/test
+mkdir -p "$OUT"
+passed=0 failed=0 skipped=0
+
+# Criterion's own count of a log; 0 when it holds none.
+criterion_count() {
+	sed -n 's/.*Synthesis: Tested: \([0-9]*\) | Passing: \([0-9]*\) | Failing: \([0-9]*\) | Crashing: \([0-9]*\).*/\2 \3 \4/p' "$1" |
+		awk '{p += $1; f += $2 + $3} END {print p + 0, f + 0}'
+}
+
+# step NAME SECONDS COMMAND...: one check, bounded in time.
+step() {
+	local name=$1 seconds=$2 log start counts p f
+	shift 2
+	[[ $name =~ ${HOLDFAST_TEST_ONLY:-.} ]] || return 0
+	log=$OUT/${name//[^a-z0-9]/-}.log
+	start=$SECONDS
+	if timeout --kill-after=10 "$seconds" "$@" >"$log" 2>&1; then
+		counts=$(criterion_count "$log")
+		p=${counts% *}
+		passed=$((passed + (p > 0 ? p : 1)))
+		printf 'ok    %-34s %4ds%s\n' "$name" $((SECONDS - start)) "$([ "$p" -gt 0 ] && echo "  $p tests")"
+	else
+		local status=$?
+		counts=$(criterion_count "$log")
+		p=${counts% *} f=${counts#* }
+		passed=$((passed + p))
+		failed=$((failed + (f > 0 ? f : 1)))
+		printf 'FAIL  %-34s %4ds  status %d, see %s\n' "$name" $((SECONDS - start)) "$status" "$log"
+		tail -n 15 "$log" | sed 's/^/      | /'
+	fi
+}
+
+# build NAME CC OPTIONS...: a build directory of that name.
+build() {
+	local name=$1 cc=$2
+	shift 2
+	step "build $name" 900 env CC="$cc" bash -c '
+		dir=$1; shift
+		[ -f "$dir/build.ninja" ] || meson setup "$dir" "$@" || exit 1
+		ninja -C "$dir"' build "$BUILD/$name" "$@"
+}
+
+unit() {
+	step "unit $1" 600 meson test -C "$BUILD/$1" --no-rebuild --num-processes 2 --verbose \
+		--no-suite slow
+}
+
+step "tidy" 60 python3 tests/tidy.py
+build a gcc -Dvariant=a
+build b gcc -Dvariant=b
+build clang clang -Dvariant=a --buildtype=plain
+build asan clang -Dvariant=a -Db_sanitize=address,undefined -Db_lundef=false
+build sabotage gcc -Dvariant=a -Dsabotage=true
+
+step "pure" 30 tests/pure.sh "$BUILD/clang/statemachines/libstatemachines.a"
+step "lint a" 30 "$BUILD/a/servicing/holdfast" machines --lint
+step "lint b" 30 "$BUILD/b/servicing/holdfast" machines --lint
+step "docs are current" 30 bash -c '
+	d=$(mktemp -d) && trap "rm -rf $d" EXIT
+	"$0" machines --doc "$d" && diff -r "$d" docs/machines ||
+		{ echo "docs/machines is stale: run make docs"; exit 1; }' "$BUILD/a/servicing/holdfast"
+unit a
+unit b
+unit clang
+unit asan
+
+for script in tests/e2e/*.sh; do
+	[ -e "$script" ] && step "e2e $(basename "$script" .sh)" 400 "$script" "$BUILD/a" "$BUILD/b"
+done
+for scenario in read write message takeover; do
+	step "crash points: $scenario" 420 tests/crash/run.sh "$BUILD/sabotage" "$scenario"
+done
+step "mutants of the log" 600 tests/mutants/run.py "$BUILD/mutants"
+step "demo (nested bed)" 420 tests/bed/demo.sh --build-a "$BUILD/a" --build-b "$BUILD/b" --out "$OUT/demo"
+for how in kick double flip; do
+	step "demo sabotaged by $how fails" 420 tests/bed/sabotage.sh "$how" "$BUILD/sabotage" "$BUILD/b" "$OUT/demo-$how"
+done
+
+line="$passed passed, $failed failed"
+[ "$skipped" -gt 0 ] && line="$line, $skipped skipped"
+echo "$line"
+[ "$failed" -eq 0 ]
