@@ -56,7 +56,7 @@ soak: $(BUILD)/a/build.ninja $(BUILD)/b/build.ninja
 
 # Pictures and pages of the machines, from the tables.
 docs: all
-	$(BUILD)/a/servicing/holdfast machines --doc docs/machines
+	$(BUILD)/a/holdfast machines --doc docs/machines
 
 clean:
 	rm -rf $(BUILD)

@@ -9,9 +9,13 @@
 #include "engine/limits.h"
 
 #include <string.h>
+#define XXH_INLINE_ALL /* the chain is most of an append's cost: no call, header's length known */
 #include <xxhash.h>
 
-enum { CHAINED = offsetof(struct log_record, chain) };
+enum {
+	CHAINED = offsetof(struct log_record, chain),
+	AHEAD_PART = 128, /* of the ring: what is given up at once, for one fence */
+};
 _Static_assert(sizeof(struct log_record) == 56, "on disk");
 
 void log_words_init(struct log_words *w, uint64_t bytes)
@@ -56,23 +60,31 @@ static uint64_t behind(const struct log_record *h, uint64_t at, uint64_t size)
 	return at + log_cost(h->len);
 }
 
-/* Makes [end, end + bytes) writable: moves `oldest` out of the way first. */
-static void make_way(struct log_writer *lw, uint64_t bytes)
+/* Gives up records until [end, end + bytes) is free, and some more as long as
+ * they lie below `keep`, so that not every append needs a fence. */
+static void give_up(struct log_writer *lw, uint64_t bytes, uint64_t oldest)
 {
-	uint64_t oldest = atomic_load_explicit(&lw->words->oldest, memory_order_relaxed);
-	uint64_t before = oldest;
+	uint64_t ahead = lw->size / AHEAD_PART;
 
-	fact(log_room(lw) >= bytes);
-	while (lw->end + bytes - oldest > lw->size) {
+	while (lw->end + bytes - oldest > lw->size ||
+	       (oldest < lw->keep && lw->end + bytes + ahead - oldest > lw->size)) {
 		struct log_record h;
 
 		memcpy(&h, lw->ring + (oldest & (lw->size - 1)), sizeof(h));
 		oldest = behind(&h, oldest, lw->size);
 	}
-	if (oldest != before) {
-		atomic_store_explicit(&lw->words->oldest, oldest, memory_order_relaxed);
-		atomic_thread_fence(memory_order_seq_cst);
-	}
+	atomic_store_explicit(&lw->words->oldest, oldest, memory_order_relaxed);
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
+/* Makes [end, end + bytes) writable: moves `oldest` out of the way first. */
+static void make_way(struct log_writer *lw, uint64_t bytes)
+{
+	uint64_t oldest = atomic_load_explicit(&lw->words->oldest, memory_order_relaxed);
+
+	fact(log_room(lw) >= bytes);
+	if (lw->end + bytes - oldest > lw->size)
+		give_up(lw, bytes, oldest);
 }
 
 static void put(struct log_writer *lw, struct log_record *h, const void *payload)

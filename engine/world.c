@@ -68,6 +68,13 @@ void sm_nothing(struct sm_cx *cx)
 	(void)cx;
 }
 
+static const uint32_t align8 = 7;
+
+static uint32_t padded(size_t len)
+{
+	return (uint32_t)(len + align8) & ~align8;
+}
+
 static struct sm_head *head_at(const struct arena *a, unsigned index)
 {
 	return (struct sm_head *)(void *)(a->mem + (size_t)index * a->desc->size);
@@ -348,12 +355,29 @@ unsigned world_blob_room(const struct world *w)
 	return w->blobs.n_free;
 }
 
-static const char *check_instance(const struct arena *a, const struct sm_head *h)
+/* Events put off are bytes to the codec: their lengths and codes are checked
+ * before anybody walks them. */
+static bool deferred_sound(const struct world *w, const struct arena *a, sm_blob deferred)
+{
+	size_t total = blobs_len(&w->blobs, deferred), at = 0;
+	unsigned n = 0;
+
+	for (struct message m; at < total; at += sizeof(m) + padded(m.len)) {
+		if (blobs_read(&w->blobs, deferred, at, &m, sizeof(m)) != sizeof(m) ||
+		    m.len > LIMIT_PAYLOAD || padded(m.len) > total - at - sizeof(m) ||
+		    m.event >= CODES || !a->event_at[m.event] || ++n > LIMIT_DEFERRED)
+			return false;
+	}
+	return true;
+}
+
+static const char *check_instance(const struct world *w, const struct arena *a,
+				  const struct sm_head *h)
 {
 	const struct sm_desc *d = a->desc;
 	const struct sm_state *s = sm_state_find(d, h->state);
 
-	if (!s)
+	if (!s || !deferred_sound(w, a, h->deferred))
 		return d->name;
 	if (!s->holds(h) || (d->holds_full && !d->holds_full(h)))
 		return s->name;
@@ -372,7 +396,7 @@ bool world_loaded(struct world *w, const char **ret_why)
 				memset(head_at(a, i), 0, a->desc->size);
 				continue;
 			}
-			why = check_instance(a, head_at(a, i));
+			why = check_instance(w, a, head_at(a, i));
 			if (why) {
 				*ret_why = why;
 				return false;
@@ -383,13 +407,6 @@ bool world_loaded(struct world *w, const char **ret_why)
 }
 
 /* ---- what actions call ------------------------------------------------------ */
-
-static const uint32_t align8 = 7;
-
-static uint32_t padded(size_t len)
-{
-	return (uint32_t)(len + align8) & ~align8;
-}
 
 void sm_effect(struct sm_cx *cx, uint16_t code, const void *fixed, const void *tail, size_t len)
 {

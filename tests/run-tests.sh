@@ -61,12 +61,12 @@ build asan clang -Dvariant=a -Db_sanitize=address,undefined -Db_lundef=false
 build sabotage gcc -Dvariant=a -Dsabotage=true
 
 step "pure" 30 tests/pure.sh "$BUILD/clang/statemachines/libstatemachines.a"
-step "lint a" 30 "$BUILD/a/servicing/holdfast" machines --lint
-step "lint b" 30 "$BUILD/b/servicing/holdfast" machines --lint
+step "lint a" 30 "$BUILD/a/holdfast" machines --lint
+step "lint b" 30 "$BUILD/b/holdfast" machines --lint
 step "docs are current" 30 bash -c '
 	d=$(mktemp -d) && trap "rm -rf $d" EXIT
 	"$0" machines --doc "$d" && diff -r "$d" docs/machines ||
-		{ echo "docs/machines is stale: run make docs"; exit 1; }' "$BUILD/a/servicing/holdfast"
+		{ echo "docs/machines is stale: run make docs"; exit 1; }' "$BUILD/a/holdfast"
 unit a
 unit b
 unit clang

@@ -72,7 +72,7 @@ bool command_run(struct partition *p)
 
 		if (head == tail || head - tail > LIMIT_COMMAND_QUEUE)
 			return false;
-		if (at - atomic_load_explicit(&r->tail, memory_order_acquire) >= LIMIT_COMMAND_QUEUE)
+		if (at - atomic_load(&r->tail) >= LIMIT_COMMAND_QUEUE)
 			return true;
 		c = q->entry[tail % LIMIT_COMMAND_QUEUE];
 		reply = (struct wire_reply){ .id = c.id, .op = c.op };

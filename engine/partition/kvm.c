@@ -32,6 +32,7 @@ enum {
 
 #define GIB UINT64_C(1073741824)
 #define MSI_ADDRESS UINT32_C(0xfee00000)
+#define UNKNOWN_EXIT (UINT64_C(1) << 32) /* else the detail is KVM's suberror or an errno */
 #define IDENTITY_MAP UINT64_C(0xfffbc000)
 #define TSS_ADDRESS 0xfffbd000ul
 
@@ -75,7 +76,7 @@ static int open_device(const struct partition *p, struct kvm *k)
 {
 	k->dev = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (k->dev < 0)
-		return fail("/dev/kvm cannot be opened; use --backend soft, or load the kvm module");
+		return fail("/dev/kvm cannot be opened; load the kvm module or use --backend soft");
 	if (ioctl(k->dev, KVM_GET_API_VERSION, 0) != API_VERSION) {
 		partition_log("kvm: /dev/kvm speaks another version of the interface");
 		return -EPROTO;
@@ -387,7 +388,7 @@ static int convert(struct partition *p, uint32_t vp, struct vp_exit *e)
 	case KVM_EXIT_INTERNAL_ERROR:
 		return fatal(v, FATAL_INTERNAL_ERROR, v->run->internal.suberror, e);
 	default:
-		return fatal(v, FATAL_INTERNAL_ERROR, UINT64_C(0x100) << 32 | v->run->exit_reason, e);
+		return fatal(v, FATAL_INTERNAL_ERROR, UNKNOWN_EXIT | v->run->exit_reason, e);
 	}
 }
 

@@ -125,7 +125,8 @@ static int reset_vp(struct kvm_vp *v)
 	ioctl(v->fd, KVM_SET_XSAVE, r->xsave);
 	for (uint32_t i = 0; i < r->n_msrs; i++)
 		set_msr(v->fd, r->msr[i].index, r->msr[i].data);
-	if (ioctl(v->fd, KVM_SET_LAPIC, &r->lapic) || ioctl(v->fd, KVM_SET_VCPU_EVENTS, &r->events) ||
+	if (ioctl(v->fd, KVM_SET_LAPIC, &r->lapic) ||
+	    ioctl(v->fd, KVM_SET_VCPU_EVENTS, &r->events) ||
 	    ioctl(v->fd, KVM_SET_DEBUGREGS, &r->debug) || ioctl(v->fd, KVM_SET_MP_STATE, &r->mp))
 		return -errno;
 	return 0;
@@ -149,7 +150,8 @@ int kvm_state_reset(struct kvm *k, uint32_t vps)
 static void set_segments(struct kvm_sregs *s, uint64_t gdt)
 {
 	const struct kvm_segment data = { .limit = 0xffffffff, .selector = SELECTOR_DATA,
-					  .type = TYPE_DATA, .present = 1, .db = 1, .s = 1, .g = 1 };
+					  .type = TYPE_DATA, .present = 1, .db = 1, .s = 1,
+					  .g = 1 };
 
 	s->cs = (struct kvm_segment){ .limit = 0xffffffff, .selector = SELECTOR_CODE,
 				      .type = TYPE_CODE, .present = 1, .l = 1, .s = 1, .g = 1 };

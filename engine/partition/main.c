@@ -42,6 +42,7 @@ void partition_log(const char *format, ...)
 enum option_code {
 	OPT_STATE_DIR, OPT_BACKEND, OPT_MEMORY, OPT_VPS, OPT_NAME, OPT_HUGETLB, OPT_CONFIG_FD,
 	OPT_FD, OPT_EXE_FD, OPT_READY_FD, OPT_GUEST_FD, OPT_CMDLINE, OPT_FORCE_KVM,
+	OPT_END,
 };
 
 static const struct option OPTIONS[] = {
@@ -160,7 +161,9 @@ static int parse(int argc, char **argv, struct options *o, struct named_fds *nam
 			       .vps = 1, .name = "holdfast" };
 	while ((code = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1) {
 		if (parse_one(code, optarg, o, named)) {
-			partition_log("wrong value of option %d: %s", code, optarg ? optarg : "");
+			partition_log("wrong value of --%s: %s",
+				      code < OPT_END ? OPTIONS[code].name : "?",
+				      optarg ? optarg : "");
 			return -EINVAL;
 		}
 	}
@@ -266,6 +269,17 @@ static int read_config(struct partition *p)
 	return 0;
 }
 
+/* The guest of `soft` may be a row as well: a duplicate, taken before the rows. */
+static int keep_guest(struct partition *p)
+{
+	if (p->o.guest_fd < 0)
+		return 0;
+	p->o.guest_fd = fcntl(p->o.guest_fd, F_DUPFD_CLOEXEC, PARTITION_FD_FREE);
+	return p->o.guest_fd < 0 ? -errno : 0;
+}
+
+/* The first rows, in the order of the options: whoever gave them knows their
+ * numbers. */
 static int add_named(struct partition *p, const struct named_fds *named)
 {
 	for (uint32_t i = 0; i < named->n; i++) {
@@ -315,13 +329,13 @@ static int bring_up(struct partition *p, const struct named_fds *named)
 	if (!error)
 		error = read_config(p);
 	if (!error)
-		error = resource_create(p);
+		error = resource_custody(p);
+	if (!error)
+		error = keep_guest(p);
 	if (!error)
 		error = add_named(p, named);
-	if (!error && p->o.guest_fd >= 0)
-		error = p->o.guest_fd = resource_lift(p->o.guest_fd);
-	if (error > 0)
-		error = 0;
+	if (!error)
+		error = resource_create(p);
 	if (!error)
 		error = p->backend->create(p);
 	if (!error)
@@ -354,8 +368,11 @@ int main(int argc, char **argv)
 	int error;
 
 	close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
-	if (parse(argc, argv, &p.o, &named))
+	if (parse(argc, argv, &p.o, &named)) {
+		if (p.o.ready_fd >= 0)
+			say_ready(&p, -EINVAL);
 		return EXIT_USAGE;
+	}
 	p.backend = p.o.backend;
 	atomic_store(&p.guest_pidfd, -1);
 	init_locks(&p);

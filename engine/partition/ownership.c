@@ -123,7 +123,8 @@ static void name_after_crashes(struct sentinel *s, uint64_t word, uint32_t row)
 
 	forget_faults(p);
 	if (atomic_load(&p->c.h->predecessor) && s->before_row >= 0) {
-		partition_log("three faults in 10 s: back to the build before, row %d", s->before_row);
+		partition_log("three faults in 10 s: back to the build before, row %d",
+			      s->before_row);
 		name(p, word, s->before_row, (uint32_t)s->before_row);
 		s->owner_row = s->before_row;
 		s->before_row = -1;

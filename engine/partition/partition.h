@@ -22,7 +22,7 @@ enum {
 	PARTITION_EXES = 16,          /* executables kept: owner, predecessor, and room */
 	PARTITION_NOTICES = LIMIT_DISKS + 8, /* configuration, a disk each, start */
 	PARTITION_POLL_MS = 20,       /* slow poll while something waits (protocol.md B.1) */
-	PARTITION_STUCK_POLLS = 50,   /* a slot busy for 1 s: interrupt again (B.1, guest's kmalloc) */
+	PARTITION_STUCK_POLLS = 50,   /* a slot busy for 1 s: interrupt again (B.1) */
 	PARTITION_FAULTS = 3,         /* DESIGN §2: three faults in 10 s */
 };
 _Static_assert(WIRE_FD_BASE + LIMIT_FDS <= PARTITION_FD_FREE, "rows and sources must not overlap");
@@ -48,6 +48,7 @@ struct synic_vp {
 struct child {
 	bool alive;                   /* spawned and not reaped */
 	bool gone_pending;            /* OP_SUCCESSOR_GONE still to be posted */
+	bool ready_told;              /* OP_SUCCESSOR_READY was posted */
 	bool died_owner;              /* the sentinel saw it die while it owned */
 	pid_t pid;
 	int pidfd;
@@ -108,8 +109,9 @@ struct partition {
 /* main.c: one line to the log. */
 void partition_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* resource.c: everything that exists before the first process. Returns 0 or a
- * negative errno, with a line in the log. */
+/* resource.c: everything that exists before the first process: custody, then
+ * the rest. Return 0 or a negative errno, with a line in the log. */
+int resource_custody(struct partition *p);
 int resource_create(struct partition *p);
 /* Descriptor moved to PARTITION_FD_FREE or above, close-on-exec; -errno. The
  * source is closed. */
@@ -134,7 +136,7 @@ int spawn_paravisor(struct partition *p, uint32_t exe_row, enum wire_role role);
 /* SIGKILL by pidfd; -ESRCH when the slot holds no live process. */
 int spawn_kill(struct partition *p, uint32_t slot);
 bool spawn_alive(struct partition *p, uint32_t slot);
-/* Hub: collects ended children, frees their slots. */
+/* Hub: collects ended children, frees their slots; tells of those that are ready. */
 void spawn_reap(struct partition *p);
 /* Makes a row of an executable's descriptor (consumed); the row or -errno. */
 int spawn_exe_row(struct partition *p, int fd);

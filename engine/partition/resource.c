@@ -205,8 +205,7 @@ static int failed(const char *what, int error)
 	return error;
 }
 
-/* Rows of disks and images are added by the caller after this. */
-int resource_create(struct partition *p)
+int resource_custody(struct partition *p)
 {
 	int error = custody_create(&p->c);
 
@@ -216,7 +215,13 @@ int resource_create(struct partition *p)
 	if (p->c.fd < 0)
 		return failed("custody", p->c.fd);
 	fill_header(p);
-	error = make_ram(p);
+	return 0;
+}
+
+int resource_create(struct partition *p)
+{
+	int error = make_ram(p);
+
 	if (error)
 		return failed("guest RAM", error);
 	error = make_uring(p);

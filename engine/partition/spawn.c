@@ -300,6 +300,19 @@ static void tell_gone(struct partition *p, uint32_t slot)
 		c->gone_pending = false;
 }
 
+/* A follower has caught up with the live log: the owner is told, once. */
+static void tell_ready(struct partition *p, uint32_t slot)
+{
+	struct child *c = &p->child[slot];
+	struct wire_notice n = { .op = OP_SUCCESSOR_READY, .arg = slot };
+
+	if (c->ready_told || c->role != ROLE_SUCCESSOR ||
+	    atomic_load(&p->c.proc[slot].state) != PROC_READY)
+		return;
+	n.value = atomic_load(&p->c.proc[slot].followed_seq);
+	c->ready_told = hub_notice(p, &n) == 0;
+}
+
 void spawn_reap(struct partition *p)
 {
 	pthread_mutex_lock(&p->children_lock);
@@ -310,6 +323,8 @@ void spawn_reap(struct partition *p)
 		if (c->alive && waitid(P_PIDFD, (id_t)c->pidfd, &end, WEXITED | WNOHANG) == 0 &&
 		    end.si_pid == c->pid)
 			ended(p, slot, &end);
+		if (c->alive)
+			tell_ready(p, slot);
 		if (c->gone_pending)
 			tell_gone(p, slot);
 	}

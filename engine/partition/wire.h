@@ -112,6 +112,7 @@ struct wire_header {
 	_Atomic uint64_t fault_seq;              /* sequence that was being stepped */
 	_Atomic uint64_t fault_seq_before;       /* the one of the fault before */
 	_Atomic uint32_t takeovers, kills, spawns;
+	_Atomic uint64_t guest_write_id;         /* owner: effect id of the last GUEST_WRITE applied */
 };
 
 /* ---- declared state: written by the owner, read by the partition ----------- */
@@ -157,7 +158,7 @@ enum { MAILBOX_IDLE = 0, MAILBOX_POSTED = 1, MAILBOX_ANSWERED = 2 };
 struct wire_mailbox {
 	_Alignas(64) _Atomic uint32_t state;     /* generation << 2 | MAILBOX_* */
 	uint32_t exit;                           /* enum wire_exit; VP thread writes before POSTED */
-	uint64_t address;                        /* port, GPA, MSR, or hypercall control */
+	uint64_t address;                        /* port, GPA, MSR, hypercall control, or enum wire_exit_fatal */
 	uint64_t value;                          /* written by the guest; RDX of a hypercall */
 	uint64_t value2;                         /* R8 of a hypercall; reference time of an MSR */
 	uint32_t size;                           /* bytes */
@@ -197,7 +198,7 @@ enum wire_command_op {
 	WIRE_CMD_VP_START = 1,    /* vp 0: arg = rip, rsi, cr3, gdt; starts all VP threads */
 	WIRE_CMD_RESET = 2,       /* stop VPs, registers to reset; reply when none runs */
 	WIRE_CMD_POWER_OFF = 3,   /* the VM ends; arg[0]: exit status of `run` */
-	WIRE_CMD_SPAWN = 4,       /* successor from the descriptor row arg[0]; reply value: slot */
+	WIRE_CMD_SPAWN = 4,       /* successor from the descriptor row arg[0]; arg[1]: enum wire_role, 0 ROLE_SUCCESSOR; reply value: slot */
 	WIRE_CMD_KILL = 5,        /* SIGKILL the paravisor in slot arg[0] */
 	WIRE_CMD_INJECT_NMI = 6,  /* for debugging */
 };

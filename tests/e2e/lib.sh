@@ -5,7 +5,7 @@ set -eu
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 BUILD_A=$(realpath "${1:?usage: $0 BUILD-A BUILD-B}")
 BUILD_B=$(realpath "${2:?usage: $0 BUILD-A BUILD-B}")
-A=$BUILD_A/servicing/holdfast B=$BUILD_B/servicing/holdfast
+A=$BUILD_A/holdfast B=$BUILD_B/holdfast
 SOFTLOAD=$BUILD_A/tests/soft/softload SOFTCHK=$BUILD_A/tests/soft/softchk
 WORK=$(mktemp -d)
 STATE=$WORK/state DISK=$WORK/disk REPORT=$WORK/report

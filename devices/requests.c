@@ -1,0 +1,131 @@
+/* Disk requests: from an effect, or from the live scsi machine, to the
+ * io_uring. Both ways give the same request; only the addresses are this
+ * process's own. A request that cannot be placed is answered with the
+ * completion it will never have. */
+#include "devices/hands_state.h"
+
+#include "engine/fact.h"
+#include "statemachines/gpa_list.h"
+#include "statemachines/scsi.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { FLAG_FUA = 1 };
+
+static struct iovec *iovecs_of(const struct hands *h, uint32_t slot)
+{
+	return h->iov + (size_t)slot * LIMIT_SEGMENTS;
+}
+
+static bool is_block_device(struct hands *h, uint16_t row)
+{
+	struct stat st;
+
+	if (!h->row_checked[row]) {
+		h->row_block[row] = fstat(WIRE_FD_BASE + row, &st) == 0 && S_ISBLK(st.st_mode);
+		h->row_checked[row] = true;
+	}
+	return h->row_block[row];
+}
+
+static int place(struct hands *h, struct uring_request *r, uint16_t row, const uint64_t *pairs,
+		 unsigned n)
+{
+	int got;
+
+	if (row >= h->c->h->n_fds || h->c->h->fds[row].fd < 0)
+		return -EBADF;
+	r->fd = WIRE_FD_BASE + row;
+	r->block_device = r->op == DISK_ZERO && is_block_device(h, row);
+	if (r->op == DISK_READ || r->op == DISK_WRITE) {
+		got = guestmem_iovecs(&h->mem, pairs, n, iovecs_of(h, r->slot), LIMIT_SEGMENTS);
+		if (got <= 0)
+			return got ? got : -EINVAL;
+		r->iov = iovecs_of(h, r->slot);
+		r->n_iov = (unsigned)got;
+	}
+	got = uring_place(&h->uring, r);
+	if (got == -EBUSY && uring_enter(&h->uring) == 0)
+		got = uring_place(&h->uring, r);
+	return got;
+}
+
+static void refuse(struct hands *h, const struct uring_request *r, int error)
+{
+	struct rec_disk_done done = { .generation = r->generation, .result = (uint32_t)error };
+
+	answer_add(h, KIND_scsi, (uint16_t)r->slot, 0, scsi_EV_DISK_DONE, &done, sizeof(done), 0);
+}
+
+void request_submit(struct hands *h, const struct effect *e, bool redo)
+{
+	const struct rec_disk_submit *p = e->p;
+	struct uring_request r = {
+		.slot = p->request, .generation = p->generation, .op = p->op,
+		.fua = (p->flags & FLAG_FUA) != 0, .offset = p->offset, .bytes = p->bytes,
+	};
+	uint64_t pairs[2 * LIMIT_SEGMENTS];
+	int error;
+
+	fact(r.slot < LIMIT_REQUESTS && e->tail_len <= sizeof(pairs));
+	if (redo && uring_placed(&h->uring, r.slot, r.generation))
+		return;
+	memcpy(pairs, e->tail, e->tail_len);
+	error = place(h, &r, p->fd, pairs, e->tail_len / (2 * (unsigned)sizeof(*pairs)));
+	if (error)
+		refuse(h, &r, error);
+}
+
+/* ---- from machine state ---------------------------------------------------------- */
+
+static unsigned data_of(const struct hands *h, const struct scsi *m, uint64_t *pairs)
+{
+	uint8_t gpas[LIMIT_PACKET];
+	size_t len = world_blob_read(h->world, m->gpas, 0, gpas, sizeof(gpas));
+	uint64_t bytes;
+
+	if (gpa_list_bytes(gpas, len, m->gpa_ranges) == 0)
+		return 0;
+	return gpa_list_pairs(gpas, m->gpa_ranges, m->done, m->bytes - m->done, pairs,
+			      LIMIT_SEGMENTS, &bytes);
+}
+
+static void range_of(const struct hands *h, const struct scsi *m, struct uring_request *r)
+{
+	uint64_t pair[2] = { m->lba, m->count };
+
+	if (m->op == DISK_UNMAP && m->extents)
+		world_blob_read(h->world, m->extents, (size_t)m->extent * sizeof(pair), pair,
+				sizeof(pair));
+	r->offset = pair[0] * m->block_bytes;
+	r->bytes = pair[1] * m->block_bytes;
+}
+
+void request_again(void *user, uint32_t slot, uint32_t generation)
+{
+	struct hands *h = user;
+	const struct scsi *m = world_at(h->world, KIND_scsi, (uint16_t)slot);
+	struct uring_request r = { .slot = slot, .generation = generation };
+	uint64_t pairs[2 * LIMIT_SEGMENTS];
+	unsigned n = 0;
+	int error;
+
+	if (!m || m->sm.state != scsi_SUBMITTED || m->generation != generation)
+		return;
+	r.op = m->op;
+	r.fua = m->fua;
+	if (m->op == DISK_READ || m->op == DISK_WRITE) {
+		r.offset = m->lba * m->block_bytes + m->done;
+		n = data_of(h, m, pairs);
+	} else if (m->op != DISK_FLUSH) {
+		range_of(h, m, &r);
+	}
+	error = place(h, &r, m->fd, pairs, n);
+	if (error)
+		refuse(h, &r, error);
+	else
+		atomic_fetch_add_explicit(&h->c->stats->requests_reissued, 1,
+					  memory_order_relaxed);
+}

@@ -1,0 +1,192 @@
+/* `holdfast run`: a thin client. It opens and checks everything that has a
+ * path, hands descriptors and configuration to a detached partition, and stays
+ * at the guest's console until the VM ends. After start nothing is opened by
+ * path again. */
+#include "servicing/commands.h"
+#include "servicing/console_client.h"
+#include "servicing/run_config.h"
+
+#include "engine/fact.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Someone already answers there: the directory is in use. */
+static bool answered(const char *dir)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int s = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	bool alive;
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s/control", dir);
+	alive = s >= 0 && connect(s, (struct sockaddr *)&a, sizeof(a)) == 0;
+	if (s >= 0)
+		close(s);
+	return alive;
+}
+
+static int make_state_dir(const char *dir)
+{
+	struct stat st;
+
+	if (strlen(dir) + sizeof("/control") > sizeof(((struct sockaddr_un *)0)->sun_path)) {
+		fprintf(stderr, "holdfast: --state %s: path too long for a socket; use a shorter one\n",
+			dir);
+		return -ENAMETOOLONG;
+	}
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST) {
+		fprintf(stderr, "holdfast: --state %s: %s; give a directory that can be made\n", dir,
+			strerror(errno));
+		return -errno;
+	}
+	if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode)) {
+		fprintf(stderr, "holdfast: --state %s is not a directory; give another\n", dir);
+		return -ENOTDIR;
+	}
+	if (answered(dir)) {
+		fprintf(stderr, "holdfast: --state %s is in use by a running VM; give another, or "
+				"`holdfast shutdown --state %s`\n", dir, dir);
+		return -EBUSY;
+	}
+	if (chmod(dir, 0700) < 0) {
+		fprintf(stderr, "holdfast: --state %s: %s\n", dir, strerror(errno));
+		return -errno;
+	}
+	return 0;
+}
+
+/* The partition lies beside this program. */
+static int partition_path(char *path, size_t capacity)
+{
+	ssize_t n = readlink("/proc/self/exe", path, capacity - 1);
+	char *slash;
+
+	if (n < 0)
+		return -errno;
+	path[n] = '\0';
+	slash = strrchr(path, '/');
+	if (!slash || (size_t)(slash - path) + sizeof("/holdfast-partition") > capacity)
+		return -ENAMETOOLONG;
+	memcpy(slash, "/holdfast-partition", sizeof("/holdfast-partition"));
+	return access(path, X_OK) < 0 ? -errno : 0;
+}
+
+struct arguments {
+	char *argv[2 * RUN_FDS_MAX + 40];
+	char text[RUN_FDS_MAX + 16][64];
+	int argc, texts;
+};
+
+static void add(struct arguments *a, const char *option, const char *value)
+{
+	fact((size_t)a->argc + 3 < ARRAY_LEN(a->argv));
+	a->argv[a->argc++] = (char *)(uintptr_t)option;
+	if (value)
+		a->argv[a->argc++] = (char *)(uintptr_t)value;
+}
+
+static void __attribute__((format(printf, 3, 4))) addf(struct arguments *a, const char *option,
+						       const char *format, ...)
+{
+	char *text = a->text[a->texts++];
+	va_list ap;
+
+	fact((size_t)a->texts <= ARRAY_LEN(a->text));
+	va_start(ap, format);
+	vsnprintf(text, sizeof(a->text[0]), format, ap);
+	va_end(ap);
+	add(a, option, text);
+}
+
+static void build_arguments(struct arguments *a, const struct run_config *rc, const char *path,
+			    int ready_fd)
+{
+	memset(a, 0, sizeof(*a));
+	add(a, path, NULL);
+	add(a, "--state-dir", rc->state);
+	add(a, "--backend", rc->backend == 1 ? "kvm" : "soft");
+	addf(a, "--memory", "%llu", (unsigned long long)rc->memory);
+	addf(a, "--vps", "%u", rc->vps);
+	add(a, "--name", rc->name);
+	if (rc->hugetlb)
+		add(a, "--hugetlb", NULL);
+	if (rc->force_kvm)
+		add(a, "--force-kvm", NULL);
+	addf(a, "--config-fd", "%d", rc->config_fd);
+	addf(a, "--exe-fd", "%d", rc->exe_fd);
+	addf(a, "--ready-fd", "%d", ready_fd);
+	for (unsigned i = 0; i < rc->n_fds; i++)
+		addf(a, "--fd", "%s=%d", rc->fds[i].name, rc->fds[i].fd);
+	if (rc->backend == 2) {
+		addf(a, "--guest-fd", "%d", rc->kernel_fd);
+		add(a, "--cmdline", rc->cmdline);
+	}
+}
+
+/* Starts the partition and waits for its one word. */
+static int start_partition(const struct run_config *rc)
+{
+	static struct arguments a;
+	char path[PATH_MAX], line[512];
+	int pipe_fds[2], r = partition_path(path, sizeof(path));
+	ssize_t n;
+	pid_t pid;
+
+	if (r < 0) {
+		fprintf(stderr, "holdfast: holdfast-partition is not beside this program (%s); "
+				"install both in one directory\n", strerror(-r));
+		return r;
+	}
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+		return -errno;
+	build_arguments(&a, rc, path, pipe_fds[1]);
+	pid = fork();
+	if (pid == 0) {
+		fcntl(pipe_fds[1], F_SETFD, 0);
+		fcntl(rc->config_fd, F_SETFD, 0);
+		fcntl(rc->exe_fd, F_SETFD, 0);
+		fcntl(rc->kernel_fd, F_SETFD, 0);
+		for (unsigned i = 0; i < rc->n_fds; i++)
+			fcntl(rc->fds[i].fd, F_SETFD, 0);
+		execv(path, a.argv);
+		_exit(127);
+	}
+	close(pipe_fds[1]);
+	n = pid < 0 ? -1 : read(pipe_fds[0], line, sizeof(line) - 1);
+	close(pipe_fds[0]);
+	if (n == 1 && line[0] == '\0')
+		return 0;
+	line[n > 0 ? n : 0] = '\0';
+	if (pid > 0)
+		waitpid(pid, NULL, WNOHANG);
+	fprintf(stderr, "holdfast: the partition did not start: %s\n",
+		n > 0 ? line : "it ended without a word; see partition.log in the state directory");
+	return -EIO;
+}
+
+int cmd_run(int argc, char **argv)
+{
+	static struct run_config rc;
+	int r = run_config_parse(&rc, argc, argv);
+
+	if (r > 0)
+		return r;
+	if (run_config_open(&rc) < 0 || make_state_dir(rc.state) < 0)
+		return 1;
+	if (start_partition(&rc) < 0) {
+		rmdir(rc.state);
+		return 1;
+	}
+	run_config_close(&rc);
+	return console_run(rc.state, true);
+}

@@ -1,0 +1,152 @@
+/* `holdfast service`: hand a new executable to the partition by descriptor and
+ * wait for the servicing machine's report. Whatever the file can have wrong is
+ * refused here, before anything changes. */
+#include "servicing/commands.h"
+#include "servicing/control_client.h"
+
+#include <cjson/cJSON.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct arguments {
+	const char *state, *to;
+	char expected[900];           /* names, NUL-terminated each */
+	size_t expected_bytes;
+	bool json;
+};
+
+static int expect(struct arguments *a, const char *name)
+{
+	size_t n = strlen(name) + 1;
+
+	if (a->expected_bytes + n > sizeof(a->expected)) {
+		fprintf(stderr, "holdfast: service: too many --expect-difference\n");
+		return 2;
+	}
+	memcpy(a->expected + a->expected_bytes, name, n);
+	a->expected_bytes += n;
+	return 0;
+}
+
+static int parse(struct arguments *a, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "state", required_argument, NULL, 's' },
+		{ "to", required_argument, NULL, 't' },
+		{ "expect-difference", required_argument, NULL, 'e' },
+		{ "json", no_argument, NULL, 'j' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option, r;
+
+	*a = (struct arguments){ 0 };
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case 's':
+			a->state = optarg;
+			break;
+		case 't':
+			a->to = optarg;
+			break;
+		case 'e':
+			r = expect(a, optarg);
+			if (r)
+				return r;
+			break;
+		case 'j':
+			a->json = true;
+			break;
+		default:
+			return command_usage("service");
+		}
+	}
+	return a->state && a->to && optind == argc ? 0 : command_usage("service");
+}
+
+/* The executable is run by descriptor; who could change it under us is refused. */
+static int open_executable(const char *path)
+{
+	Elf64_Ehdr eh;
+	struct stat st;
+	const char *why = NULL;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		why = strerror(errno);
+	else if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		why = "not a regular file";
+	else if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0)
+		why = "no execute permission; chmod +x it";
+	else if (st.st_mode & (S_IWGRP | S_IWOTH))
+		why = "others can write it; chmod go-w it";
+	else if (pread(fd, &eh, sizeof(eh), 0) != (ssize_t)sizeof(eh) ||
+		 memcmp(eh.e_ident, ELFMAG, SELFMAG) != 0)
+		why = "not an ELF executable";
+	else if (eh.e_machine != EM_X86_64)
+		why = "made for another architecture";
+	if (!why)
+		return fd;
+	fprintf(stderr, "holdfast: --to %s: %s\n", path, why);
+	if (fd >= 0)
+		close(fd);
+	return -EINVAL;
+}
+
+static void print_result(const struct arguments *a, const struct control_reply *reply)
+{
+	if (a->json) {
+		cJSON *o = cJSON_CreateObject();
+		char *text;
+
+		cJSON_AddNumberToObject(o, "status", reply->status);
+		cJSON_AddStringToObject(o, "text", reply->text);
+		text = cJSON_PrintUnformatted(o);
+		printf("%s\n", text);
+		free(text);
+		cJSON_Delete(o);
+	} else if (reply->status == 0) {
+		printf("%s\n", reply->text);
+	}
+	if (reply->status)
+		fprintf(stderr, "holdfast: not replaced, the old one goes on: %s\n",
+			reply->text[0] ? reply->text : strerror((int)reply->status));
+}
+
+int cmd_service(int argc, char **argv)
+{
+	struct control_request rq;
+	struct control_reply reply;
+	struct arguments a;
+	int fd, s, r = parse(&a, argc, argv);
+
+	if (r)
+		return r;
+	fd = open_executable(a.to);
+	if (fd < 0)
+		return 1;
+	s = control_connect(a.state);
+	if (s < 0)
+		return 1;
+	control_request_init(&rq, CONTROL_SERVICE);
+	rq.notice.op = OP_SERVICE;
+	rq.notice.bytes = (uint32_t)a.expected_bytes;
+	memcpy(rq.notice.data, a.expected, a.expected_bytes);
+	r = control_call(s, &rq, fd, &reply, NULL);
+	close(s);
+	close(fd);
+	if (r < 0) {
+		fprintf(stderr, "holdfast: %s: the partition did not answer (%s)\n", a.state,
+			strerror(-r));
+		return 1;
+	}
+	print_result(&a, &reply);
+	return reply.status ? 1 : 0;
+}

@@ -1,0 +1,95 @@
+/* Commands that are one request: console, shutdown, kill. */
+#include "servicing/commands.h"
+#include "servicing/console_client.h"
+#include "servicing/control_client.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* --state and one flag. 0, or an exit status. */
+static int arguments(int argc, char **argv, const char *flag, const char **ret_state,
+		     bool *ret_flag)
+{
+	const struct option options[] = {
+		{ "state", required_argument, NULL, 's' },
+		{ flag, no_argument, NULL, 'f' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option;
+
+	*ret_state = NULL;
+	*ret_flag = false;
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (option == 's')
+			*ret_state = optarg;
+		else if (option == 'f')
+			*ret_flag = true;
+		else
+			return command_usage(argv[0]);
+	}
+	return *ret_state && optind == argc ? 0 : command_usage(argv[0]);
+}
+
+static int request(const char *state, const struct control_request *rq, struct control_reply *reply)
+{
+	int s = control_connect(state), r;
+
+	if (s < 0)
+		return 1;
+	r = control_call(s, rq, -1, reply, NULL);
+	close(s);
+	if (r == 0 && reply->status == 0)
+		return 0;
+	fprintf(stderr, "holdfast: %s: %s\n", state,
+		r < 0 ? strerror(-r) : reply->text[0] ? reply->text : strerror((int)reply->status));
+	return 1;
+}
+
+int cmd_console(int argc, char **argv)
+{
+	const char *state;
+	bool unused;
+	int r = arguments(argc, argv, NULL, &state, &unused);
+
+	return r ? r : console_run(state, false);
+}
+
+int cmd_shutdown(int argc, char **argv)
+{
+	struct control_request rq;
+	struct control_reply reply;
+	const char *state;
+	bool power_off;
+	int r = arguments(argc, argv, "power-off", &state, &power_off);
+
+	if (r)
+		return r;
+	control_request_init(&rq, power_off ? CONTROL_END : CONTROL_NOTICE);
+	rq.notice.op = OP_SHUTDOWN;
+	r = request(state, &rq, &reply);
+	if (r == 0 && reply.text[0])
+		printf("%s\n", reply.text);
+	return r;
+}
+
+int cmd_kill(int argc, char **argv)
+{
+	struct control_request rq;
+	struct control_reply reply;
+	const char *state;
+	bool inflight;
+	int r = arguments(argc, argv, "inflight", &state, &inflight);
+
+	if (r)
+		return r;
+	control_request_init(&rq, CONTROL_KILL);
+	rq.arg = inflight;
+	r = request(state, &rq, &reply);
+	if (r == 0)
+		printf("killed pid=%u inflight=%llu\n", reply.pid, (unsigned long long)reply.value);
+	return r;
+}

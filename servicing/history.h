@@ -1,0 +1,60 @@
+/* servicing/history.h - all records that are still to be had, in one stream.
+ *
+ * First those of the archive, where there is one, then those of the running
+ * VM's ring, joined by position and chain. Private to one thread. */
+#ifndef SERVICING_HISTORY_H
+#define SERVICING_HISTORY_H
+
+#include "engine/custody.h"
+#include "persist/archive.h"
+
+struct history {
+	struct archive_reader *archive;  /* NULL: none, or all of it was read */
+	struct custody live;
+	bool attached;                   /* to a running VM */
+	bool in_ring;
+	struct log_reader ring;
+	uint64_t position, chain;        /* behind the last record */
+	uint8_t *scratch, *state;
+};
+
+struct history_record {
+	struct log_record h;
+	const uint8_t *payload;          /* valid until the next call */
+	uint64_t position;
+};
+
+enum {
+	HISTORY_OK = 0,
+	HISTORY_E_END = 1,
+	HISTORY_E_GAP = 2,     /* records are missing: history_resume() */
+	HISTORY_E_DAMAGED = 3, /* what is there does not hold together */
+};
+
+/* State to go on from behind a gap. */
+struct history_state {
+	struct slot_cut cut;
+	const uint8_t *bytes;            /* packed; valid until the next call. NULL: the
+					    empty world, at the very beginning */
+	size_t len;
+};
+
+/* @path: a state directory, or an archive. Prints why not. 0 or -errno. */
+int history_open(const char *path, struct history *ret);
+void history_close(struct history *h);
+
+/* Places the stream at the oldest state from which records follow without a
+ * hole. HISTORY_OK, E_END (there is nothing), -errno. */
+int history_begin(struct history *h, struct history_state *ret);
+/* Behind a gap: the next state from which records follow. */
+int history_resume(struct history *h, struct history_state *ret);
+/* Next record; HISTORY_*, -errno. */
+int history_next(struct history *h, struct history_record *ret);
+
+/* The archived checkpoint whose cut is the place the stream has come to:
+ * HISTORY_OK, or E_END when there is none exactly here. */
+int history_checkpoint_here(struct history *h, struct history_state *ret);
+/* Log position of the next archived checkpoint from the present place on. */
+uint64_t history_next_checkpoint(struct history *h);
+
+#endif

@@ -1,0 +1,27 @@
+/* The registry of machines, from machines.def. */
+#include "statemachines/machines.h"
+
+#include "engine/world.h"
+
+#define MACHINE(code, prefix, capacity) extern const struct sm_desc prefix##_sm;
+#include "statemachines/machines.def"
+#undef MACHINE
+
+const struct sm_desc *const machines[LIMIT_KINDS] = {
+#define MACHINE(code, prefix, capacity) [code] = &prefix##_sm,
+#include "statemachines/machines.def"
+#undef MACHINE
+};
+
+void machines_spawn_fixed(struct world *w)
+{
+	world_spawn_fixed(w, KIND_vtl, CAPACITY_vtl);
+	world_spawn_fixed(w, KIND_vp, CAPACITY_vp);
+	world_spawn_fixed(w, KIND_uart, CAPACITY_uart);
+	world_spawn_fixed(w, KIND_cmos, CAPACITY_cmos);
+	world_spawn_fixed(w, KIND_vmbus, CAPACITY_vmbus);
+	world_spawn_fixed(w, KIND_channel, 1);
+	world_spawn_fixed(w, KIND_storvsp, CAPACITY_storvsp);
+	world_spawn_fixed(w, KIND_disk, CAPACITY_disk);
+	world_spawn_fixed(w, KIND_servicing, CAPACITY_servicing);
+}

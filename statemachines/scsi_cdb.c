@@ -1,0 +1,146 @@
+/* Command descriptor blocks. The length of a CDB follows from its group (SPC-4
+ * 4.2.5.1), and is checked before any figure is taken. */
+#include "statemachines/scsi_cdb.h"
+
+#include "statemachines/bytes.h"
+
+static unsigned length_of(uint8_t opcode)
+{
+	switch (opcode >> 5) {
+	case 0:
+		return 6;
+	case 1:
+	case 2:
+		return 10;
+	case 4:
+		return 16;
+	case 5:
+		return 12;
+	default:
+		return 0;
+	}
+}
+
+/* READ, WRITE and VERIFY in their four lengths. */
+static void parse_range(const uint8_t *cdb, struct scsi_command *c)
+{
+	switch (length_of(cdb[0])) {
+	case 6:
+		c->lba = get_be32(cdb) & 0x1fffff;
+		c->count = cdb[4] ? cdb[4] : 256;
+		break;
+	case 10:
+		c->lba = get_be32(cdb + 2);
+		c->count = get_be16(cdb + 7);
+		break;
+	case 12:
+		c->lba = get_be32(cdb + 2);
+		c->count = get_be32(cdb + 6);
+		break;
+	default:
+		c->lba = get_be64(cdb + 2);
+		c->count = get_be32(cdb + 10);
+		break;
+	}
+	c->lba_with_count = true;
+	c->fua = length_of(cdb[0]) != 6 && (cdb[1] & 0x08);
+}
+
+static int parse_transfer(const uint8_t *cdb, enum scsi_command_kind kind, struct scsi_command *c)
+{
+	c->kind = kind;
+	parse_range(cdb, c);
+	/* RDPROTECT, WRPROTECT: no protection information here. */
+	return length_of(cdb[0]) != 6 && (cdb[1] & 0xe0) ? SCSI_E_FIELD : 0;
+}
+
+static int parse_write_same(const uint8_t *cdb, struct scsi_command *c)
+{
+	c->kind = SCSI_WRITE_SAME;
+	parse_range(cdb, c);
+	c->fua = false;
+	c->unmap = cdb[1] & 0x08;
+	c->no_data = length_of(cdb[0]) == 16 && (cdb[1] & 0x01);
+	return cdb[1] & 0xf0 ? SCSI_E_FIELD : 0;
+}
+
+static int parse_inquiry(const uint8_t *cdb, struct scsi_command *c)
+{
+	c->kind = SCSI_INQUIRY;
+	c->evpd = cdb[1] & 1;
+	c->page = cdb[2];
+	c->allocation = get_be16(cdb + 3);
+	return (cdb[1] & ~1) || (!c->evpd && c->page) ? SCSI_E_FIELD : 0;
+}
+
+static int parse_service_action(const uint8_t *cdb, struct scsi_command *c)
+{
+	if ((cdb[1] & 0x1f) != 0x10)
+		return SCSI_E_OPCODE;
+	c->kind = SCSI_READ_CAPACITY_16;
+	c->allocation = get_be32(cdb + 10);
+	return 0;
+}
+
+static int parse_mode_sense(const uint8_t *cdb, struct scsi_command *c)
+{
+	bool six = cdb[0] == 0x1a;
+
+	c->kind = six ? SCSI_MODE_SENSE_6 : SCSI_MODE_SENSE_10;
+	c->page = cdb[2] & 0x3f;
+	c->allocation = six ? cdb[4] : get_be16(cdb + 7);
+	/* Saved values and sub-pages do not exist. */
+	return cdb[2] >> 6 == 3 || (cdb[3] != 0 && cdb[3] != 0xff) ? SCSI_E_FIELD : 0;
+}
+
+static int parse_plain(struct scsi_command *c, enum scsi_command_kind kind, uint32_t allocation)
+{
+	c->kind = kind;
+	c->allocation = allocation;
+	return 0;
+}
+
+int scsi_cdb_parse(const uint8_t cdb[16], unsigned len, struct scsi_command *ret)
+{
+	*ret = (struct scsi_command){ 0 };
+	if (length_of(cdb[0]) == 0 || len < length_of(cdb[0]))
+		return len == 0 || length_of(cdb[0]) == 0 ? SCSI_E_OPCODE : SCSI_E_FIELD;
+	switch (cdb[0]) {
+	case 0x00:
+		return parse_plain(ret, SCSI_TEST_UNIT_READY, 0);
+	case 0x03:
+		return parse_plain(ret, SCSI_REQUEST_SENSE, cdb[4]);
+	case 0x08: case 0x28: case 0xa8: case 0x88:
+		return parse_transfer(cdb, SCSI_READ, ret);
+	case 0x0a: case 0x2a: case 0xaa: case 0x8a:
+		return parse_transfer(cdb, SCSI_WRITE, ret);
+	case 0x12:
+		return parse_inquiry(cdb, ret);
+	case 0x1a: case 0x5a:
+		return parse_mode_sense(cdb, ret);
+	case 0x1b:
+		return parse_plain(ret, SCSI_START_STOP, 0);
+	case 0x25:
+		return parse_plain(ret, SCSI_READ_CAPACITY_10, 8);
+	case 0x2f: case 0x8f: case 0xaf:
+		ret->kind = SCSI_VERIFY;
+		parse_range(cdb, ret);
+		ret->compare = cdb[1] & 0x06;
+		return ret->compare ? SCSI_E_FIELD : 0;
+	case 0x35: case 0x91:
+		ret->kind = SCSI_SYNCHRONIZE;
+		parse_range(cdb, ret);
+		ret->fua = false;
+		return 0;
+	case 0x41: case 0x93:
+		return parse_write_same(cdb, ret);
+	case 0x42:
+		return parse_plain(ret, SCSI_UNMAP, get_be16(cdb + 7));
+	case 0x9e:
+		return parse_service_action(cdb, ret);
+	case 0xa0:
+		return parse_plain(ret, SCSI_REPORT_LUNS, get_be32(cdb + 6));
+	default:
+		return SCSI_E_OPCODE;
+	}
+}

@@ -1,0 +1,570 @@
+/* A storage controller: handshake, sub-channels, reset, and the start of each
+ * request.
+ *
+ * Invariants: every PACKET becomes exactly one machine of kind scsi, so that
+ * exactly one answer ends it; when there is no place for one, the answer goes
+ * straight to the channel. `outstanding` counts the SRBs among them. */
+#include "statemachines/storvsp.h"
+
+#include "statemachines/channel.h"
+#include "statemachines/device.h"
+#include "statemachines/effects.h"
+#include "statemachines/machines.h"
+#include "statemachines/ring_packet.h"
+#include "statemachines/scsi.h"
+#include "statemachines/vstor.h"
+
+_Static_assert((int)storvsp_EV_OPENED == DEVICE_OPENED && (int)storvsp_EV_CLOSED == DEVICE_CLOSED &&
+	       (int)storvsp_EV_PACKET == DEVICE_PACKET && (int)storvsp_EV_GONE == DEVICE_GONE,
+	       "codes that channels use");
+
+enum { SUBS = 16, LUNS = 64, OFFER_FLAGS = 1 /* VMBUS_CHANNEL_ENUMERATE_DEVICE_INTERFACE */ };
+enum { OPCODE_REQUEST_SENSE = 0x03, OPCODE_INQUIRY = 0x12, OPCODE_REPORT_LUNS = 0xa0 };
+
+/* ba6163d9-04a1-4d29-b605-72e2ffb1dc7f (HV_SCSI_GUID), as on the wire */
+static const uint64_t scsi_type[2] = { 0x4d2904a1ba6163d9u, 0x7fdcb1ffe27205b6u };
+/* 686f6c64-6661-7374-8000-0000000000nn: nn is the controller */
+static const uint64_t scsi_instance[2] = { 0x73746661686f6c64u, 0x0000000000000080u };
+
+static bool holds_unoffered(const void *self)
+{
+	const struct storvsp *s = self;
+
+	return s->channel_generation == 0 && s->luns == 0;
+}
+
+static bool holds_channel(const void *self)
+{
+	return ((const struct storvsp *)self)->channel_generation != 0;
+}
+
+static bool holds_version(const void *self)
+{
+	return holds_channel(self) && ((const struct storvsp *)self)->version != 0;
+}
+
+static bool holds_reset(const void *self)
+{
+	const struct storvsp *s = self;
+
+	return holds_version(s) && s->reset_held && s->outstanding > 0;
+}
+
+static void configure(struct sm_cx *cx)
+{
+	((struct storvsp *)cx->self)->vps = ((const struct rec_config *)cx->p)->vps;
+}
+
+/* ---- packets ------------------------------------------------------------------ */
+
+/* Copy of the vstor packet, completed with zeros; returns how long it was. */
+static uint32_t packet_of(const struct sm_cx *cx, uint8_t ret[VSTOR_BYTES])
+{
+	const struct rec_channel_packet *p = cx->p;
+	uint32_t len = cx->tail_len - p->gpa_bytes;
+
+	memset(ret, 0, VSTOR_BYTES);
+	memcpy(ret, cx->tail + p->gpa_bytes, len < VSTOR_BYTES ? len : VSTOR_BYTES);
+	return len;
+}
+
+/* Operation of a packet that is long enough to have one; 0: none. */
+static uint32_t op_of(const struct sm_cx *cx, uint8_t ret[VSTOR_BYTES])
+{
+	return packet_of(cx, ret) >= VSTOR_BYTES ? get_le32(ret) : 0;
+}
+
+static bool on_primary(const struct sm_cx *cx)
+{
+	return ((const struct storvsp *)cx->self)->channel == cx->from.index;
+}
+
+static bool asks(const struct sm_cx *cx, enum vstor_op op)
+{
+	uint8_t packet[VSTOR_BYTES];
+
+	return on_primary(cx) && op_of(cx, packet) == op;
+}
+
+static void count_packet(struct sm_cx *cx)
+{
+#if HOLDFAST_VARIANT_B
+	((struct storvsp *)cx->self)->packets++;
+#else
+	(void)cx;
+#endif
+}
+
+/* Straight to the channel; if its ring is full as well, the guest has more
+ * packets out than it can take answers for, and this one is lost to it. */
+static void send_straight(struct sm_cx *cx, const uint8_t packet[VSTOR_BYTES])
+{
+	const struct rec_channel_packet *p = cx->p;
+	struct rec_channel_send s = { .transaction = p->transaction, .type = RING_COMPLETION,
+				      .ends_request = 1 };
+
+	if (p->flags & RING_WANTS_COMPLETION)
+		sm_post(cx, cx->from, channel_EV_SEND, &s, packet, VSTOR_BYTES);
+	else
+		sm_post(cx, cx->from, channel_EV_ENDED, NULL, NULL, 0);
+}
+
+/* Answers the packet by a machine that waits for room. */
+static struct sm_ref reply(struct sm_cx *cx, const uint8_t packet[VSTOR_BYTES], bool held)
+{
+	const struct rec_channel_packet *p = cx->p;
+	struct rec_reply r = {
+		.transaction = p->transaction, .channel = cx->from.index,
+		.channel_generation = cx->from.generation, .controller = cx->ref.index,
+		.type = RING_COMPLETION, .held = held, .ends_request = 1,
+		.completion_wanted = p->flags & RING_WANTS_COMPLETION,
+	};
+	struct sm_ref to = sm_spawn(cx, KIND_scsi);
+
+	if (to.generation == 0)
+		send_straight(cx, packet);
+	else
+		sm_post(cx, to, scsi_EV_REPLY, &r, packet, VSTOR_BYTES);
+	return to;
+}
+
+static void complete(struct sm_cx *cx, uint32_t status)
+{
+	uint8_t packet[VSTOR_BYTES];
+
+	count_packet(cx);
+	packet_of(cx, packet);
+	vstor_complete(packet, status);
+	reply(cx, packet, false);
+}
+
+static void refuse(struct sm_cx *cx)
+{
+	complete(cx, VSTOR_E_STATE);
+}
+
+static void accept(struct sm_cx *cx)
+{
+	complete(cx, VSTOR_OK);
+}
+
+/* ---- handshake -------------------------------------------------------------------- */
+
+static bool is_primary(const struct sm_cx *cx)
+{
+	return ((const struct rec_channel_open *)cx->p)->subchannel == 0;
+}
+
+static bool asks_begin(const struct sm_cx *cx)
+{
+	return asks(cx, VSTOR_BEGIN);
+}
+
+static bool asks_version(const struct sm_cx *cx)
+{
+	return asks(cx, VSTOR_QUERY_VERSION);
+}
+
+static uint16_t version_of(const struct sm_cx *cx)
+{
+	uint8_t packet[VSTOR_BYTES];
+
+	packet_of(cx, packet);
+	return get_le16(packet + VSTOR_AT_UNION);
+}
+
+/* Windows 10, 8.1, 8 (VMSTOR_PROTO_VERSION_*). */
+static bool version_known(const struct sm_cx *cx)
+{
+	uint16_t v = version_of(cx);
+
+	return asks_version(cx) && (v == 0x0602 || v == 0x0600 || v == 0x0501);
+}
+
+static void accept_version(struct sm_cx *cx)
+{
+	((struct storvsp *)cx->self)->version = version_of(cx);
+	complete(cx, VSTOR_OK);
+}
+
+static void refuse_version(struct sm_cx *cx)
+{
+	complete(cx, VSTOR_E_REVISION);
+}
+
+static bool asks_properties(const struct sm_cx *cx)
+{
+	return asks(cx, VSTOR_QUERY_PROPERTIES);
+}
+
+/* One channel for each processor, the primary among them. */
+static uint16_t subs_of(const struct storvsp *s)
+{
+	if (s->vps == 0)
+		return 0;
+	return (uint16_t)(s->vps - 1 < SUBS ? s->vps - 1 : SUBS);
+}
+
+static void tell_properties(struct sm_cx *cx)
+{
+	const struct storvsp *s = cx->self;
+	uint8_t packet[VSTOR_BYTES];
+
+	count_packet(cx);
+	packet_of(cx, packet);
+	vstor_complete(packet, VSTOR_OK);
+	memset(packet + VSTOR_AT_UNION, 0, VSTOR_BYTES - VSTOR_AT_UNION);
+	put_le16(packet + VSTOR_AT_UNION + 4, subs_of(s));
+	put_le32(packet + VSTOR_AT_UNION + 8, subs_of(s) > 0); /* STORAGE_CHANNEL_SUPPORTS_MULTI_CHANNEL */
+	put_le32(packet + VSTOR_AT_UNION + 12, VSTOR_TRANSFER);
+	reply(cx, packet, false);
+}
+
+static bool asks_end(const struct sm_cx *cx)
+{
+	return asks(cx, VSTOR_END);
+}
+
+/* ---- channels ------------------------------------------------------------------------ */
+
+static struct sm_ref make_channel(struct sm_cx *cx, uint16_t subchannel)
+{
+	struct sm_ref to = sm_spawn(cx, KIND_channel);
+	struct rec_offer o = {
+		.type = { scsi_type[0], scsi_type[1] },
+		.instance = { scsi_instance[0],
+			      scsi_instance[1] | (uint64_t)cx->ref.index << 56 },
+		.relid = to.index, .subchannel = subchannel, .flags = OFFER_FLAGS,
+		.device_kind = KIND_storvsp, .device_index = cx->ref.index,
+		.device_generation = cx->ref.generation,
+	};
+
+	sm_post(cx, to, channel_EV_IDENTITY, &o, NULL, 0);
+	return to;
+}
+
+static unsigned free_subs(const struct storvsp *s)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < SUBS; i++)
+		n += s->sub_generation[i] == 0;
+	return n;
+}
+
+static uint16_t subs_asked(const struct sm_cx *cx)
+{
+	uint8_t packet[VSTOR_BYTES];
+
+	packet_of(cx, packet);
+	return get_le16(packet + VSTOR_AT_UNION);
+}
+
+static bool subs_allowed(const struct sm_cx *cx)
+{
+	const struct storvsp *s = cx->self;
+	unsigned have = SUBS - free_subs(s), n = subs_asked(cx);
+
+	return asks(cx, VSTOR_CREATE_SUBCHANNELS) && n + have <= subs_of(s) &&
+	       n <= sm_room(cx, KIND_channel);
+}
+
+static void grant_subs(struct sm_cx *cx)
+{
+	struct storvsp *s = cx->self;
+	unsigned n = subs_asked(cx);
+
+	for (uint16_t i = 0; n && i < SUBS; i++) {
+		struct sm_ref c;
+
+		if (s->sub_generation[i])
+			continue;
+		c = make_channel(cx, (uint16_t)(i + 1));
+		s->sub[i] = c.index;
+		s->sub_generation[i] = c.generation;
+		n--;
+	}
+	complete(cx, VSTOR_OK);
+}
+
+static void forget_sub(struct sm_cx *cx)
+{
+	const struct rec_channel_open *p = cx->p;
+	struct storvsp *s = cx->self;
+
+	for (unsigned i = 0; i < SUBS; i++) {
+		if (s->sub[i] == p->channel && s->sub_generation[i] == cx->from.generation) {
+			s->sub[i] = 0;
+			s->sub_generation[i] = 0;
+		}
+	}
+}
+
+/* The primary was closed: its sub-channels are taken back (protocol B.9). */
+static void forget_guest(struct sm_cx *cx)
+{
+	struct storvsp *s = cx->self;
+	struct rec_relid r = { 0 };
+
+	s->version = 0;
+	s->news = false;
+	for (unsigned i = 0; i < SUBS; i++) {
+		struct sm_ref to = { KIND_channel, s->sub[i], s->sub_generation[i] };
+
+		if (to.generation)
+			sm_post(cx, to, channel_EV_REVOKE, &r, NULL, 0);
+	}
+}
+
+/* ---- disks --------------------------------------------------------------------------------- */
+
+static void keep_lun(struct sm_cx *cx)
+{
+	const struct rec_lun *p = cx->p;
+	struct storvsp *s = cx->self;
+	unsigned n = p->lun % LUNS;
+	uint64_t bit = (uint64_t)1 << n;
+
+	if (p->block_bytes == 0) {
+		s->vanished |= s->luns & bit;
+		s->luns &= ~bit;
+		s->changed &= ~bit;
+		s->block_bytes[n] = 0;
+		return;
+	}
+	if ((s->luns & bit) && s->blocks[n] != p->blocks)
+		s->changed |= bit;
+	s->luns |= bit;
+	s->blocks[n] = p->blocks;
+	s->identity[2 * n] = p->identity[0];
+	s->identity[2 * n + 1] = p->identity[1];
+	s->block_bytes[n] = p->block_bytes;
+	s->lun_flags[n] = p->flags;
+	s->disk[n] = p->disk;
+	s->fd[n] = p->fd;
+}
+
+static bool can_offer(const struct sm_cx *cx)
+{
+	return ((const struct rec_lun *)cx->p)->block_bytes && sm_room(cx, KIND_channel);
+}
+
+static void offer(struct sm_cx *cx)
+{
+	struct storvsp *s = cx->self;
+	struct sm_ref c = make_channel(cx, 0);
+
+	s->channel = c.index;
+	s->channel_generation = c.generation;
+	keep_lun(cx);
+}
+
+static void take_lun(struct sm_cx *cx)
+{
+	keep_lun(cx);
+}
+
+/* ENUMERATE_BUS: the guest looks for LUNs again. */
+static void tell_news(struct sm_cx *cx)
+{
+	struct storvsp *s = cx->self;
+	struct rec_reply r = {
+		.channel = s->channel, .channel_generation = s->channel_generation,
+		.controller = cx->ref.index, .type = RING_INBAND, .completion_wanted = 1,
+	};
+	uint8_t packet[VSTOR_BYTES] = { VSTOR_ENUMERATE_BUS };
+	struct sm_ref to = sm_spawn(cx, KIND_scsi);
+
+	s->news = to.generation == 0;
+	if (to.generation)
+		sm_post(cx, to, scsi_EV_REPLY, &r, packet, sizeof(packet));
+}
+
+static void take_lun_tell(struct sm_cx *cx)
+{
+	const struct storvsp *s = cx->self;
+	uint64_t before = s->luns;
+
+	keep_lun(cx);
+	if (s->luns != before)
+		tell_news(cx);
+}
+
+/* ---- requests --------------------------------------------------------------------------------- */
+
+static bool asks_srb(const struct sm_cx *cx)
+{
+	uint8_t packet[VSTOR_BYTES];
+
+	return op_of(cx, packet) == VSTOR_EXECUTE_SRB;
+}
+
+static void tell_busy(struct sm_cx *cx)
+{
+	uint8_t packet[VSTOR_BYTES];
+
+	count_packet(cx);
+	packet_of(cx, packet);
+	vstor_end_srb(packet, SRB_SUCCESS, SCSI_BUSY, 0);
+	reply(cx, packet, false);
+}
+
+static bool reports_attention(uint8_t opcode)
+{
+	return opcode != OPCODE_REQUEST_SENSE && opcode != OPCODE_INQUIRY &&
+	       opcode != OPCODE_REPORT_LUNS;
+}
+
+/* What the controller knows of the LUN that @packet addresses. */
+static void describe_lun(struct storvsp *s, const uint8_t packet[VSTOR_BYTES], struct rec_srb *r)
+{
+	unsigned n = packet[VSTOR_AT_LUN];
+	uint64_t bit = (uint64_t)1 << n % LUNS;
+
+	if (packet[VSTOR_AT_PATH] || packet[VSTOR_AT_TARGET])
+		return;
+	r->luns[0] = s->luns;
+	if (n >= LUNS || !(s->luns & bit)) {
+		r->lun_flags = n < LUNS && (s->vanished & bit) ? LUN_VANISHED : 0;
+		return;
+	}
+	r->blocks = s->blocks[n];
+	r->identity[0] = s->identity[2 * n];
+	r->identity[1] = s->identity[2 * n + 1];
+	r->block_bytes = s->block_bytes[n];
+	r->lun_flags = s->lun_flags[n];
+	r->disk = s->disk[n];
+	r->fd = s->fd[n];
+	if ((s->changed & bit) && reports_attention(packet[VSTOR_AT_CDB])) {
+		s->changed &= ~bit;
+		r->lun_flags |= LUN_CHANGED;
+	}
+}
+
+static void start_srb(struct sm_cx *cx)
+{
+	const struct rec_channel_packet *p = cx->p;
+	struct storvsp *s = cx->self;
+	struct rec_srb r = {
+		.transaction = p->transaction, .channel = cx->from.index,
+		.channel_generation = cx->from.generation, .gpa_bytes = p->gpa_bytes,
+		.gpa_ranges = p->gpa_ranges, .controller = cx->ref.index,
+		.completion_wanted = p->flags & RING_WANTS_COMPLETION,
+	};
+	uint8_t packet[VSTOR_BYTES];
+	struct sm_ref to;
+
+	if (sm_room(cx, KIND_scsi) == 0) {
+		tell_busy(cx);
+		return;
+	}
+	count_packet(cx);
+	packet_of(cx, packet);
+	describe_lun(s, packet, &r);
+	to = sm_spawn(cx, KIND_scsi);
+	s->outstanding++;
+	s->requests++;
+	sm_post(cx, to, scsi_EV_SRB, &r, cx->tail, p->gpa_bytes + VSTOR_BYTES);
+}
+
+static void count_ended(struct sm_cx *cx)
+{
+	const struct rec_ended *p = cx->p;
+	struct storvsp *s = cx->self;
+	struct rec_overlap o = { .lba = p->lba, .count = p->count, .disk = p->disk };
+
+	if (p->is_request && s->outstanding)
+		s->outstanding--;
+	if (p->count && s->orphans)
+		sm_post_all(cx, KIND_scsi, scsi_EV_OVERLAP, &o, NULL, 0);
+}
+
+static void count_ended_tell(struct sm_cx *cx)
+{
+	count_ended(cx);
+	if (((const struct storvsp *)cx->self)->news)
+		tell_news(cx);
+}
+
+static void count_orphan(struct sm_cx *cx)
+{
+	((struct storvsp *)cx->self)->orphans++;
+}
+
+static void uncount_orphan(struct sm_cx *cx)
+{
+	struct storvsp *s = cx->self;
+
+	if (s->orphans)
+		s->orphans--;
+}
+
+/* ---- reset ---------------------------------------------------------------------------------------- */
+
+static bool is_reset(const struct sm_cx *cx)
+{
+	return asks(cx, VSTOR_RESET_LUN) || asks(cx, VSTOR_RESET_ADAPTER) ||
+	       asks(cx, VSTOR_RESET_BUS);
+}
+
+static bool resets_idle(const struct sm_cx *cx)
+{
+	return is_reset(cx) && ((const struct storvsp *)cx->self)->outstanding == 0;
+}
+
+static bool asks_reset(const struct sm_cx *cx)
+{
+	return is_reset(cx) && sm_room(cx, KIND_scsi);
+}
+
+static void begin_reset(struct sm_cx *cx)
+{
+	struct storvsp *s = cx->self;
+	uint8_t packet[VSTOR_BYTES];
+	struct sm_ref held;
+
+	count_packet(cx);
+	packet_of(cx, packet);
+	vstor_complete(packet, VSTOR_OK);
+	held = reply(cx, packet, true);
+	s->reset_held = true;
+	s->reset_index = held.index;
+	s->reset_generation = held.generation;
+}
+
+static bool was_last(const struct sm_cx *cx)
+{
+	const struct rec_ended *p = cx->p;
+
+	return p->is_request && ((const struct storvsp *)cx->self)->outstanding == 1;
+}
+
+static void release_reset(struct sm_cx *cx)
+{
+	struct storvsp *s = cx->self;
+	struct sm_ref held = { KIND_scsi, s->reset_index, s->reset_generation };
+
+	sm_post(cx, held, scsi_EV_GO, NULL, NULL, 0);
+	s->reset_held = false;
+	s->reset_index = 0;
+	s->reset_generation = 0;
+}
+
+static void end_reset(struct sm_cx *cx)
+{
+	count_ended_tell(cx);
+	release_reset(cx);
+}
+
+static void release_forget(struct sm_cx *cx)
+{
+	release_reset(cx);
+	forget_guest(cx);
+}
+
+#define SM_DEF "statemachines/storvsp.def"
+#define SM_PREFIX storvsp
+#define SM_KIND KIND_storvsp
+#define SM_CAPACITY CAPACITY_storvsp
+#define SM_DOC "A synthetic SCSI controller: handshake, sub-channels, requests, reset (protocol C; drivers/scsi/storvsc_drv.c)."
+#include "engine/sm_define.h"

@@ -1,0 +1,378 @@
+/* All machines together: lint, and random lives.
+ *
+ * A random life raises events of every outside origin with payloads that are
+ * partly sound, partly noise, at machines that exist or not; after each turn
+ * every predicate holds (the engine checks), effects walk, and now and then
+ * the world is saved, restored and goes on. Nothing a guest, a disk or an
+ * operator says may end the program. */
+#include "engine/sm_tools.h"
+#include "persist/codec.h"
+#include "statemachines/bytes.h"
+#include "statemachines/test_story.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+enum { LIVES = 24, TURNS = 6000, PACKED = 8 << 20 };
+
+Test(machines, tables_are_sound)
+{
+	for (unsigned k = 0; k < LIMIT_KINDS; k++)
+		if (machines[k])
+			cr_assert_eq(sm_lint(machines[k], stderr), 0, "%s", machines[k]->name);
+}
+
+Test(machines, effects_have_names)
+{
+	for (unsigned i = 1; i < EFFECT_CODES; i++)
+		cr_assert(effects[i].name && effects[i].code == i && effects[i].rec);
+}
+
+static uint64_t next_random(uint64_t *seed)
+{
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 7;
+	*seed ^= *seed << 17;
+	return *seed;
+}
+
+struct life {
+	struct world *world, *spare;
+	struct registry registry;
+	uint64_t seed, seq;
+	uint8_t *packed;
+	uint8_t payload[8192];
+	uint32_t len;
+	uint16_t kind, index, code;
+	bool reached[LIMIT_KINDS][LIMIT_STATES];
+};
+
+static uint32_t pick(struct life *l, uint32_t n)
+{
+	return (uint32_t)(next_random(&l->seed) >> 16) % n;
+}
+
+static void noise(struct life *l, uint32_t bytes)
+{
+	for (uint32_t i = 0; i < bytes; i++)
+		l->payload[l->len + i] = (uint8_t)(pick(l, 3) ? 0 : next_random(&l->seed));
+	l->len += bytes;
+}
+
+static void set(struct life *l, uint16_t kind, uint16_t index, uint16_t code, const void *fixed,
+		size_t len)
+{
+	l->kind = kind;
+	l->index = index;
+	l->code = code;
+	memcpy(l->payload, fixed, len);
+	l->len = (uint32_t)len;
+}
+
+/* A message of the guest, its words small numbers or known ones. */
+static void make_message(struct life *l)
+{
+	static const uint8_t types[] = { 3, 5, 5, 7, 8, 8, 9, 11, 13, 14, 16, 22 };
+	static const uint32_t words[] = { 0, 1, 1, 1, 2, 2, 3, 4, 0xe1e10, 0xe1e10, 0xe1e11, 0x50003,
+					  8 << 12 };
+	struct rec_posted p = { .connection_id = 1, .message_type = 1 };
+	uint32_t type = types[pick(l, ARRAY_LEN(types))];
+	uint8_t *m = l->payload + sizeof(p);
+
+	if (type == 16 && pick(l, 4))
+		type = 5;
+	set(l, KIND_vmbus, 0, vmbus_EV_POSTED, &p, sizeof(p));
+	l->len += type == 8 ? 28 + 8 * 8 : type == 5 ? 148 : 40;
+	memset(m, 0, l->len - sizeof(p));
+	for (uint32_t i = 2; i < 7; i++)
+		put_le32(m + 4 * i, words[pick(l, ARRAY_LEN(words))]);
+	put_le32(m, type);
+	if (type == 14)
+		put_le32(m + 8, 0x50003 + (pick(l, 8) == 0)), put_le32(m + 12, 0);
+	if (type == 8 && pick(l, 6)) {
+		put_le32(m + 8, pick(l, 3) + 1);
+		put_le32(m + 12, 0xe1e10 + pick(l, 3));
+		put_le16(m + 16, 8 + 8 * 8);
+		put_le16(m + 18, 1);
+		put_le32(m + 20, 8 * 4096);
+		put_le32(m + 24, 0);
+	}
+	if (type == 5 && pick(l, 6)) {
+		put_le32(m + 8, pick(l, 3) + 1);
+		put_le32(m + 16, 0xe1e10 + pick(l, 3));
+		put_le32(m + 20, 0);
+		put_le32(m + 24, 4);
+	}
+}
+
+/* A packet at the cursor: a handshake step, an SRB, or noise. */
+static void make_packet(struct life *l, uint16_t relid)
+{
+	static const uint8_t ops[] = { 3, 3, 3, 3, 3, 3, 6, 7, 8, 9, 10, 13, 200 };
+	static const uint8_t opcodes[] = { 0x28, 0x2a, 0x28, 0x2a, 0x12, 0x25, 0x9e, 0xa0, 0x35, 0x42,
+					   0x93, 0x1a, 0, 0x85 };
+	const struct channel *c = world_at(l->world, KIND_channel, relid);
+	const struct storvsp *v = world_at(l->world, KIND_storvsp, 0);
+	struct rec_packet r = { .position = c->in_position };
+	uint32_t pages = pick(l, 6), offset = pages ? 32 + pages * 8 : 16;
+	uint8_t *p = l->payload + sizeof(r), *q = p + offset;
+
+	memset(p, 0, 512);
+	put_le16(p, pages ? 9 : 6);
+	put_le16(p + 2, (uint16_t)(offset / 8));
+	put_le16(p + 4, (uint16_t)((offset + 64) / 8));
+	put_le16(p + 6, pick(l, 8) != 0);
+	put_le64(p + 8, l->seq);
+	if (pages) {
+		put_le32(p + 20, 1);
+		put_le32(p + 24, pages * 4096);
+	}
+	q[0] = ops[pick(l, ARRAY_LEN(ops))];
+	if (v->sm.state != storvsp_READY && pick(l, 3))
+		q[0] = (uint8_t[]){ 3, 3, 3, 7, 9, 10, 8, 3, 3, 3 }[v->sm.state % 10];
+	if (q[0] == 9)
+		put_le16(q + 12, 0x0602);
+	if (q[0] == 13)
+		put_le16(q + 12, 2);
+	if (q[0] == 3) {
+		q[19] = pick(l, 4) ? 0 : (uint8_t)pick(l, 3);
+		q[20] = 16;
+		put_le32(q + 24, pages * 4096);
+		q[28] = opcodes[pick(l, ARRAY_LEN(opcodes))];
+		q[28 + 5] = (uint8_t)pick(l, 256);
+		q[28 + 8] = (uint8_t)pick(l, 40);
+		q[28 + 13] = (uint8_t)pick(l, 40);
+		q[28 + 1] = q[28] == 0x9e ? 0x10 : (uint8_t)(pick(l, 4) ? 0 : pick(l, 32));
+	}
+	r.next = r.position + offset + 64 + 8;
+	if (pick(l, 50) == 0)
+		p[pick(l, 48)] ^= (uint8_t)next_random(&l->seed);
+	set(l, KIND_channel, relid, channel_EV_PACKET, &r, sizeof(r));
+	l->len += offset + 64;
+}
+
+static void make_completion(struct life *l)
+{
+	static const int32_t results[] = { 0, 512, 4096, 8192, 1 << 20, 1 << 20, 1 << 20, -4, -125,
+					   -14, -5, -28, 100 };
+	uint16_t slot = (uint16_t)pick(l, 12);
+	const struct scsi *q = world_at(l->world, KIND_scsi, slot);
+	struct rec_disk_done d = { .result = (uint32_t)results[pick(l, ARRAY_LEN(results))] };
+	struct rec_fetched f = { .status = pick(l, 9) == 0 };
+
+	if (q)
+		d.generation = q->generation + (pick(l, 20) == 0);
+	if (q && q->sm.state == scsi_FETCHING) {
+		set(l, KIND_scsi, slot, scsi_EV_FETCHED, &f, sizeof(f));
+		noise(l, pick(l, 1200));
+		return;
+	}
+	set(l, KIND_scsi, slot, scsi_EV_DISK_DONE, &d, sizeof(d));
+}
+
+static void make_ring_answer(struct life *l, uint16_t relid)
+{
+	const struct channel *c = world_at(l->world, KIND_channel, relid);
+	struct rec_ring_mapped m = { .status = pick(l, 9) == 0, .in_size = 4096, .out_size = 4096 };
+	struct rec_ring_space s = { .read_index = pick(l, 8) ? 0 : pick(l, 520) * 8 };
+
+	if (!c)
+		return;
+	m.generation = c->map_generation;
+	if (c->out_size && pick(l, 30))
+		s.read_index = (uint32_t)(c->out_position % c->out_size);
+	if (c->sm.state == channel_MAPPING)
+		set(l, KIND_channel, relid, channel_EV_MAPPED, &m, sizeof(m));
+	else
+		set(l, KIND_channel, relid, channel_EV_SPACE, &s, sizeof(s));
+}
+
+/* Any event of an outside origin, all noise. */
+static void make_noise(struct life *l)
+{
+	const struct sm_desc *d;
+	const struct sm_event_desc *e;
+
+	do {
+		d = machines[1 + pick(l, KIND_servicing)];
+		e = &d->events[pick(l, d->n_events)];
+	} while (e->origin == SM_SELF);
+	l->kind = d->kind;
+	l->index = (uint16_t)pick(l, d->capacity < 4u ? d->capacity : 4u);
+	l->code = e->code;
+	l->len = 0;
+	noise(l, e->rec->size);
+	if (e->rec->tail != REC_NO_TAIL)
+		noise(l, pick(l, 300));
+}
+
+static void make_platform(struct life *l)
+{
+	struct rec_in_force f = { .generation = l->seq };
+	struct rec_command_done d = { .op = 1 + pick(l, 5), .value = pick(l, 4) };
+	struct rec_guest_loaded g = { .status = pick(l, 50) == 0 };
+	struct rec_exit_pio p = { .port = 0x604, .size = 1, .value = 1 };
+	struct rec_serving s = { .reason = 1 + pick(l, 4), .slot = pick(l, 4) };
+	struct rec_exit_msr m = { .msr = 0x40000000 + pick(l, 0x120), .value = 1 };
+
+	switch (pick(l, 8)) {
+	case 0:
+		set(l, KIND_vtl, 0, vtl_EV_LOADED, &g, sizeof(g));
+		break;
+	case 1:
+		set(l, KIND_vtl, 0, vtl_EV_COMMAND_DONE, &d, sizeof(d));
+		break;
+	case 2:
+		if (pick(l, 20) == 0)
+			set(l, KIND_vp, 0, vp_EV_PIO, &p, sizeof(p));
+		break;
+	case 3:
+		set(l, KIND_servicing, 0, servicing_EV_SERVING, &s, sizeof(s));
+		break;
+	case 4:
+		set(l, KIND_servicing, 0, servicing_EV_COMMAND_DONE, &d, sizeof(d));
+		break;
+	case 5:
+		set(l, KIND_vp, (uint16_t)pick(l, 2), vp_EV_MSR_WRITE, &m, sizeof(m));
+		break;
+	default:
+		set(l, KIND_vtl, 0, vtl_EV_IN_FORCE, &f, sizeof(f));
+		break;
+	}
+}
+
+static void make_event(struct life *l)
+{
+	uint16_t relid = (uint16_t)(1 + pick(l, 3));
+	const struct channel *c = world_at(l->world, KIND_channel, relid);
+	struct rec_in_force f = { .generation = l->seq };
+
+	set(l, KIND_vtl, 0, vtl_EV_IN_FORCE, &f, sizeof(f));
+	switch (pick(l, 12)) {
+	case 0: case 1: case 2:
+		make_message(l);
+		break;
+	case 3: case 4: case 5: case 6:
+		if (c)
+			make_packet(l, relid);
+		break;
+	case 7: case 8:
+		make_completion(l);
+		break;
+	case 9:
+		make_ring_answer(l, relid);
+		break;
+	case 10:
+		make_platform(l);
+		break;
+	default:
+		if (pick(l, 8) == 0)
+			make_noise(l);
+		break;
+	}
+	/* Power off ends a life early: seldom. */
+	if (l->kind == KIND_vtl && l->code == vtl_EV_POWER_OFF && pick(l, 40))
+		set(l, KIND_vtl, 0, vtl_EV_IN_FORCE, &f, sizeof(f));
+}
+
+static void on_step(void *user, const struct sm_cx *cx, uint16_t from, uint16_t to,
+		    const struct sm_row *row)
+{
+	struct life *l = user;
+
+	(void)from;
+	if (row)
+		l->reached[cx->desc->kind][to] = true;
+}
+
+static void live(struct life *l)
+{
+	struct event ev = { .seq = ++l->seq, .time_ns = l->seq, .epoch = 1, .kind = l->kind,
+			    .index = l->index, .code = l->code, .payload = l->payload,
+			    .len = l->len };
+	struct effect e;
+	struct turn t;
+	uint32_t at = 0, n = 0;
+	bool bad;
+
+	world_watch_set(l->world, on_step, l);
+	t = world_turn(l->world, &ev);
+	while (effect_next(&l->registry, t.effects, t.bytes, ev.seq, &at, &n, &e, &bad))
+		;
+	cr_assert_not(bad);
+	cr_assert_eq(n, t.n_effects);
+}
+
+static void restore(struct life *l)
+{
+	struct world *w = l->spare;
+	char why[CODEC_WHY] = "";
+	size_t len;
+
+	cr_assert_eq(codec_pack(l->world, l->packed, PACKED, &len), 0);
+	world_reset(w, (uint8_t)next_random(&l->seed));
+	cr_assert_eq(codec_unpack(w, l->packed, len, why), 0, "%s", why);
+	l->spare = l->world;
+	l->world = w;
+}
+
+/* A configured guest, so that the random part does not begin at the very start. */
+static void begin(struct life *l)
+{
+	struct rec_config c = { .memory_bytes = 1 << 29, .low_bytes = 1 << 29, .vps = 3,
+				.backend = 1, .tsc_hz = 2000000000 };
+	struct rec_operator start = { .op = 3 };
+	struct rec_guest_loaded loaded = { 0 };
+	struct rec_command_done done = { .op = 1 };
+
+	set(l, KIND_vtl, 0, vtl_EV_CONFIG, &c, sizeof(c));
+	live(l);
+	for (uint16_t lun = 0; lun < 2; lun++) {
+		struct rec_disk_config d = { .blocks = 8192, .block_bytes = 512, .lun = lun };
+
+		set(l, KIND_disk, lun, disk_EV_CONFIG, &d, sizeof(d));
+		live(l);
+	}
+	set(l, KIND_vtl, 0, vtl_EV_START, &start, sizeof(start));
+	live(l);
+	set(l, KIND_vtl, 0, vtl_EV_LOADED, &loaded, sizeof(loaded));
+	live(l);
+	set(l, KIND_vtl, 0, vtl_EV_COMMAND_DONE, &done, sizeof(done));
+	live(l);
+}
+
+Test(machines, random_lives, .timeout = 120)
+{
+	static struct life l;
+	bool reached[LIMIT_KINDS][LIMIT_STATES] = { 0 };
+
+	l.registry = (struct registry){ .machines = machines, .effects = effects,
+					.n_effects = EFFECT_CODES,
+					.max_level = MACHINES_LEVEL };
+	l.packed = malloc(PACKED);
+	for (unsigned n = 0; n < LIVES; n++) {
+		l.world = world_new(&l.registry);
+		l.spare = world_new(&l.registry);
+		cr_assert(l.world && l.spare && l.packed);
+		machines_spawn_fixed(l.world);
+		l.seq = 0;
+		l.seed = 0x9e3779b97f4a7c15u * (n + 1);
+		begin(&l);
+		for (unsigned i = 0; i < TURNS; i++) {
+			make_event(&l);
+			live(&l);
+			if (pick(&l, 500) == 0)
+				restore(&l);
+		}
+		world_free(l.world);
+		world_free(l.spare);
+	}
+	memcpy(reached, l.reached, sizeof(reached));
+	for (unsigned k = 0; k < LIMIT_KINDS; k++)
+		for (unsigned i = 0; machines[k] && i < machines[k]->n_states; i++)
+			if (machines[k]->states[i].since == 1 &&
+			    !reached[k][machines[k]->states[i].code] && i != 0)
+				cr_log_warn("%s: %s was never reached", machines[k]->name,
+					    machines[k]->states[i].name);
+	free(l.packed);
+}

@@ -1,0 +1,447 @@
+/* The stories. Each is a life that the machines must bear, told as text. */
+#include "statemachines/bytes.h"
+#include "statemachines/test_story.h"
+
+#include <criterion/criterion.h>
+
+static void write_msr(struct story *s, uint32_t msr, uint64_t value)
+{
+	struct rec_exit_msr m = { .value = value, .generation = (uint32_t)story_seq(s) + 1,
+				  .msr = msr };
+
+	RAISE(s, vp, 0, MSR_WRITE, m, NULL, 0);
+}
+
+static void read_msr(struct story *s, uint32_t msr)
+{
+	struct rec_exit_msr m = { .generation = (uint32_t)story_seq(s) + 1, .msr = msr,
+				  .reference_time = 4711 };
+
+	RAISE(s, vp, 0, MSR_READ, m, NULL, 0);
+}
+
+static void port(struct story *s, uint16_t number, bool is_in, uint32_t value)
+{
+	struct rec_exit_pio p = { .generation = (uint32_t)story_seq(s) + 1, .port = number,
+				  .size = 1, .is_in = is_in, .value = value };
+
+	RAISE(s, vp, 0, PIO, p, NULL, 0);
+}
+
+static void serving(struct story *s, uint32_t reason, uint32_t slot)
+{
+	struct rec_serving r = { .reason = reason, .slot = slot, .epoch = 2, .level = 1 };
+
+	RAISE(s, servicing, 0, SERVING, r, "0.1.0-b", 7);
+}
+
+static void inquiry(struct story *s, uint64_t transaction, uint8_t lun, uint8_t page)
+{
+	uint8_t cdb[6] = { 0x12, page != 0, page, 0, 64, 0 };
+
+	guest_srb(s, 1, transaction, lun, cdb, sizeof(cdb), 0x2000, 64);
+}
+
+static const uint8_t *answer(const struct story *s)
+{
+	return story_effect(s, EFFECT_RING_SEND, 0).tail + RING_DESCRIPTOR;
+}
+
+/* ---- bring-up ------------------------------------------------------------------ */
+
+static void bring_up(struct story *s)
+{
+	static const uint8_t capacity[10] = { 0x25 };
+
+	story_say(s, "the operator says what there is");
+	guest_config(s, 1);
+	guest_disk(s, 0, 8192, 0);
+	guest_start(s);
+	story_say(s, "the guest finds Hyper-V");
+	write_msr(s, MSR_GUEST_OS_ID, 0x8100060010000000u);
+	write_msr(s, MSR_HYPERCALL, 0x5001);
+	read_msr(s, MSR_HYPERCALL);
+	read_msr(s, MSR_VP_INDEX);
+	read_msr(s, MSR_TIME_REF_COUNT);
+	write_msr(s, MSR_REFERENCE_TSC, 0x6001);
+	read_msr(s, MSR_APIC_FREQUENCY);
+	read_msr(s, 0x400000b0);
+	story_say(s, "its SynIC: a write is answered when it is in force");
+	write_msr(s, MSR_SIMP, 0x7001);
+	guest_in_force(s);
+	write_msr(s, MSR_SINT0 + 2, 0xf3);
+	guest_in_force(s);
+	story_say(s, "contact: a version we do not know, then 5.3");
+	guest_contact(s, 6 << 16);
+	guest_contact(s, VMBUS_V5_3);
+	guest_offers(s);
+	story_say(s, "the driver opens the channel");
+	guest_open(s, 1, 0xe1e10);
+	cr_assert_eq(story_effects(s, EFFECT_MESSAGE), 1);
+	story_say(s, "handshake");
+	guest_vstor(s, 1, VSTOR_BEGIN, 0);
+	guest_vstor(s, 1, VSTOR_QUERY_VERSION, 0x0700);
+	guest_vstor(s, 1, VSTOR_QUERY_VERSION, 0x0602);
+	guest_vstor(s, 1, VSTOR_QUERY_PROPERTIES, 0);
+	guest_vstor(s, 1, VSTOR_END, 0);
+	story_say(s, "scan: a disk, and the absence of another");
+	inquiry(s, 1, 0, 0);
+	inquiry(s, 2, 1, 0);
+	inquiry(s, 3, 0, 0x83);
+	guest_srb(s, 1, 4, 0, capacity, sizeof(capacity), 0x2000, 8);
+	story_say(s, "a read, a short count, the rest of it");
+	guest_read(s, 5, 16, 16);
+	disk_done(s, 0, 4096);
+	disk_done(s, 0, 4096);
+	cr_assert_eq(answer(s)[VSTOR_AT_SRB_STATUS], SRB_SUCCESS);
+	cr_assert_eq(get_le32(answer(s) + VSTOR_AT_TRANSFER), 8192);
+}
+
+/* ---- leaving ---------------------------------------------------------------------- */
+
+static void unload(struct story *s)
+{
+	guest_ready(s);
+	story_say(s, "a read is in flight when the guest closes the channel, takes its pages back and unloads");
+	guest_read(s, 1, 0, 8);
+	guest_words(s, VMBUS_CLOSE, 1, 0, 0);
+	guest_words(s, VMBUS_GPADL_TEARDOWN, 1, 0xe1e10, 0);
+	cr_assert_eq(story_effects(s, EFFECT_MESSAGE), 0, "the pages are still in use");
+	guest_words(s, VMBUS_UNLOAD, 0, 0, 0);
+	cr_assert_eq(story_effects(s, EFFECT_MESSAGE), 0, "the read may still write to memory");
+	story_say(s, "only its completion ends all that");
+	disk_done(s, 0, 4096);
+	cr_assert_eq(story_effects(s, EFFECT_MESSAGE), 1);
+	story_say(s, "and the driver may come back");
+	guest_contact(s, VMBUS_V5_3);
+	guest_offers(s);
+	guest_open(s, 1, 0xe1e11);
+	guest_handshake(s, 1);
+}
+
+static void reopen(struct story *s)
+{
+	guest_ready(s);
+	story_say(s, "closed with a request in flight, opened again at once: the open waits");
+	guest_write(s, 1, 0, 8);
+	guest_words(s, VMBUS_CLOSE, 1, 0, 0);
+	guest_open(s, 1, 0xe1e11);
+	disk_done(s, 0, 4096);
+	story_say(s, "kexec: a new contact on top of the old connection");
+	guest_contact(s, VMBUS_V5_3);
+	guest_offers(s);
+}
+
+static void reset(struct story *s)
+{
+	struct rec_command_done done = { .op = 2 };
+	struct rec_guest_loaded loaded = { .rip = 0x1000200 };
+
+	guest_ready(s);
+	guest_read(s, 1, 0, 8);
+	story_say(s, "reset by the guest: not before the disk is done with its memory");
+	port(s, 0x604, false, 1);
+	cr_assert_eq(story_effects(s, EFFECT_COMMAND), 0);
+	disk_done(s, 0, 4096);
+	cr_assert_eq(story_effects(s, EFFECT_COMMAND), 1);
+	RAISE(s, vtl, 0, COMMAND_DONE, done, NULL, 0);
+	RAISE(s, vtl, 0, LOADED, loaded, NULL, 0);
+	done.op = 1;
+	RAISE(s, vtl, 0, COMMAND_DONE, done, NULL, 0);
+	story_say(s, "power off by ACPI, with a read in flight");
+	guest_contact(s, VMBUS_V5_3);
+	guest_offers(s);
+	guest_open(s, 1, 0xe1e10);
+	guest_handshake(s, 1);
+	guest_read(s, 1, 0, 8);
+	port(s, 0x600, false, 0x34);
+	disk_done(s, 0, 4096);
+	cr_assert_eq(story_effects(s, EFFECT_COMMAND), 1);
+}
+
+/* ---- rings ------------------------------------------------------------------------- */
+
+static void full_ring(struct story *s)
+{
+	struct rec_ring_space space = { .read_index = 0 };
+	unsigned n = 0;
+
+	guest_ready(s);
+	story_mute(s, true);
+	while (world_live(story_world(s), KIND_scsi) == 0) {
+		static const uint8_t ready[6];
+
+		guest_srb(s, 1, ++n, 0, ready, sizeof(ready), 0, 0);
+		cr_assert_lt(n, 200);
+	}
+	story_mute(s, false);
+	story_say(s, "%u answers later the ring is full; the request waits and asks for room", n);
+	cr_assert_eq(story_effects(s, EFFECT_RING_POLL), 1);
+	guest_read(s, 1000, 0, 8);
+	disk_done(s, 1, 4096);
+	cr_assert_eq(story_effects(s, EFFECT_RING_POLL), 0, "asked already");
+	story_say(s, "the guest reads on");
+	space.read_index = 88 * 4;
+	RAISE(s, channel, 1, SPACE, space, NULL, 0);
+	cr_assert_eq(story_effects(s, EFFECT_RING_SEND), 2);
+	story_say(s, "a read index that moves backwards ends the channel");
+	space.read_index = 128;
+	RAISE(s, channel, 1, SPACE, space, NULL, 0);
+}
+
+static void bad_guest(struct story *s)
+{
+	static const uint8_t nonsense[64] = { 0x63 };
+	struct rec_packet p = { 0 };
+
+	guest_ready(s);
+	story_say(s, "nobody waits for ever, whatever is asked");
+	guest_words(s, VMBUS_OPEN, 77, 5, 6);
+	guest_gpadl(s, 77, 0x10, 4);
+	guest_gpadl(s, 1, 0xe1e10, 4);
+	guest_words(s, VMBUS_GPADL_TEARDOWN, 1, 0x10, 0);
+	guest_words(s, VMBUS_MODIFY, 77, 0, 0);
+	guest_words(s, VMBUS_MODIFY, 1, 9, 0);
+	guest_words(s, VMBUS_RELID_RELEASED, 1, 0, 0);
+	guest_words(s, 99, 0, 0, 0);
+	guest_post(s, nonsense, 3);
+	story_say(s, "operations that a controller does not know");
+	guest_vstor(s, 1, 77, 0);
+	guest_vstor(s, 1, VSTOR_BEGIN, 0);
+	guest_vstor(s, 1, VSTOR_CREATE_SUBCHANNELS, 4);
+	story_say(s, "a packet twice, then one that does not hold together, with a read in flight");
+	guest_read(s, 1, 0, 8);
+	RAISE(s, channel, 1, PACKET, p, nonsense, sizeof(nonsense));
+	p.position = ((const struct channel *)world_at(story_world(s), KIND_channel, 1))->in_position;
+	p.next = p.position + sizeof(nonsense) + 8;
+	RAISE(s, channel, 1, PACKET, p, nonsense, sizeof(nonsense));
+	guest_words(s, VMBUS_CLOSE, 1, 0, 0);
+	guest_words(s, VMBUS_GPADL_TEARDOWN, 1, 0xe1e10, 0);
+	guest_words(s, VMBUS_RELID_RELEASED, 1, 0, 0);
+	disk_done(s, 0, 4096);
+	story_say(s, "its next connection has the channel again");
+	guest_contact(s, VMBUS_V5_3);
+	guest_offers(s);
+}
+
+/* ---- take-over -------------------------------------------------------------------------- */
+
+static void take_over(struct story *s)
+{
+	guest_ready(s);
+	story_say(s, "three writes and a read are in flight when the owner dies");
+	guest_write(s, 1, 0, 8);
+	guest_write(s, 2, 100, 8);
+	guest_read(s, 3, 4, 8);
+	guest_write(s, 4, 200, 8);
+	serving(s, 3, 1);
+	story_say(s, "the first was never run (EINTR): issued again");
+	disk_done(s, 0, -4);
+	cr_assert_eq(story_effects(s, EFFECT_DISK_SUBMIT), 1);
+	disk_done(s, 0, 4096);
+	story_say(s, "a newer write over the second is answered");
+	guest_write(s, 5, 104, 1);
+	disk_done(s, 0, 512);
+	story_say(s, "now the second turns out not to have run: only the guest knows what it wants");
+	disk_done(s, 1, -125);
+	cr_assert_eq(story_effects(s, EFFECT_DISK_SUBMIT), 0);
+	cr_assert_eq(answer(s)[VSTOR_AT_SENSE + 12], 0x29);
+	story_say(s, "a read that never ran may run at any time; the last was done all along");
+	disk_done(s, 2, -125);
+	cr_assert_eq(story_effects(s, EFFECT_DISK_SUBMIT), 1);
+	disk_done(s, 2, 4096);
+	disk_done(s, 3, 4096);
+	cr_assert_eq(((const struct storvsp *)world_at(story_world(s), KIND_storvsp, 0))->orphans, 0);
+	cr_assert_eq(world_live(story_world(s), KIND_scsi), 0);
+}
+
+static void servicing_story(struct story *s)
+{
+	struct rec_operator op = { .op = 6, .arg = 33, .token = 9 };
+	struct rec_command_done spawned = { .op = 4, .value = 2 };
+	struct rec_successor next = { .slot = 2, .seq = 5 };
+
+	serving(s, 1, 0);
+	story_say(s, "a successor that gives up");
+	RAISE(s, servicing, 0, SERVICE, op, NULL, 0);
+	RAISE(s, servicing, 0, SERVICE, op, NULL, 0);
+	RAISE(s, servicing, 0, SUCCESSOR_GONE, next, "following: channel.in_position differs", 38);
+	RAISE(s, servicing, 0, COMMAND_DONE, spawned, NULL, 0);
+	story_say(s, "one that follows, and gets the guest");
+	RAISE(s, servicing, 0, SERVICE, op, NULL, 0);
+	RAISE(s, servicing, 0, COMMAND_DONE, spawned, NULL, 0);
+	RAISE(s, servicing, 0, SUCCESSOR_READY, next, NULL, 0);
+	cr_assert_eq(story_effects(s, EFFECT_FLIP), 1);
+	serving(s, 2, 2);
+	story_say(s, "taken back");
+	op.op = 9;
+	RAISE(s, servicing, 0, ROLLBACK, op, NULL, 0);
+	serving(s, 2, 0);
+	story_say(s, "and once more, committed");
+	op.op = 6;
+	RAISE(s, servicing, 0, SERVICE, op, NULL, 0);
+	spawned.value = next.slot = 3;
+	RAISE(s, servicing, 0, COMMAND_DONE, spawned, NULL, 0);
+	RAISE(s, servicing, 0, SUCCESSOR_READY, next, NULL, 0);
+	serving(s, 2, 3);
+	op = (struct rec_operator){ .op = 10, .value = 9, .token = 9 };
+	RAISE(s, servicing, 0, COMMIT, op, NULL, 0);
+	op.value = 2;
+	RAISE(s, servicing, 0, COMMIT, op, NULL, 0);
+	cr_assert_eq(world_lane_const(story_world(s))->level, 2);
+}
+
+/* ---- sub-channels, reset, disks -------------------------------------------------------------- */
+
+static void sub_channels(struct story *s)
+{
+	guest_config(s, 3);
+	guest_disk(s, 0, 8192, 0);
+	guest_start(s);
+	guest_contact(s, VMBUS_V5_3);
+	guest_offers(s);
+	guest_open(s, 1, 0xe1e10);
+	guest_handshake(s, 1);
+	story_say(s, "two sub-channels: offered, opened, used");
+	guest_vstor(s, 1, VSTOR_CREATE_SUBCHANNELS, 2);
+	guest_open(s, 2, 0xe1e11);
+	guest_vstor(s, 2, VSTOR_BEGIN, 0);
+	guest_words(s, VMBUS_MODIFY, 2, 2, 0);
+	story_say(s, "the primary is closed: the others are taken back");
+	guest_words(s, VMBUS_CLOSE, 2, 0, 0);
+	guest_words(s, VMBUS_GPADL_TEARDOWN, 2, 0xe1e11, 0);
+	guest_words(s, VMBUS_CLOSE, 1, 0, 0);
+	guest_words(s, VMBUS_RELID_RELEASED, 2, 0, 0);
+	guest_words(s, VMBUS_RELID_RELEASED, 3, 0, 0);
+	cr_assert_eq(world_live(story_world(s), KIND_channel), 2, "relid 0 and the primary");
+}
+
+static void bus_reset(struct story *s)
+{
+	guest_ready(s);
+	story_say(s, "RESET_BUS waits for the requests before it; later ones are told BUSY");
+	guest_read(s, 1, 0, 8);
+	guest_vstor(s, 1, VSTOR_RESET_BUS, 0);
+	guest_read(s, 2, 0, 8);
+	disk_done(s, 0, 4096);
+	cr_assert_eq(story_effects(s, EFFECT_RING_SEND), 2);
+	guest_vstor(s, 1, VSTOR_RESET_BUS, 0);
+}
+
+static void disks(struct story *s)
+{
+	static const uint8_t unmap[10] = { 0x42, 0, 0, 0, 0, 0, 0, 0, 40, 0 };
+	static const uint8_t same[16] = { 0x93, 0x01, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0, 0, 32, 0, 0 };
+	static const uint8_t same_data[16] = { 0x93, 0x08, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0, 0, 32 };
+	static const uint8_t flush[10] = { 0x35 }, ready[6] = { 0 }, luns[12] = { 0xa0, 0, 0, 0, 0, 0, 0, 0, 1 };
+	static const uint8_t mode[6] = { 0x1a, 0, 0x3f, 0, 64, 0 }, ata[16] = { 0x85 };
+	struct rec_fetched fetched = { 0 };
+	struct rec_operator resize = { .op = 11, .value = 16384, .token = 4 };
+	uint8_t list[40] = { 0, 38, 0, 32 }, zeros[512] = { 0 };
+
+	guest_ready(s);
+	story_say(s, "UNMAP: its list is read from guest memory, each range is one request");
+	put_be64(list + 8, 8);
+	put_be32(list + 16, 8);
+	put_be64(list + 24, 64);
+	put_be32(list + 32, 16);
+	guest_srb(s, 1, 1, 0, unmap, sizeof(unmap), 0x2000, 40);
+	RAISE(s, scsi, 0, FETCHED, fetched, list, sizeof(list));
+	disk_done(s, 0, 0);
+	disk_done(s, 0, 0);
+	story_say(s, "WRITE SAME without data, with zeros, and a flush that fails");
+	guest_srb(s, 1, 2, 0, same, sizeof(same), 0, 0);
+	disk_done(s, 0, 0);
+	guest_srb(s, 1, 3, 0, same_data, sizeof(same_data), 0x2000, 512);
+	RAISE(s, scsi, 0, FETCHED, fetched, zeros, sizeof(zeros));
+	disk_done(s, 0, 0);
+	guest_srb(s, 1, 4, 0, flush, sizeof(flush), 0, 0);
+	disk_done(s, 0, -5);
+	story_say(s, "out of range; out of pages; unknown; no such LUN");
+	guest_read(s, 5, 8190, 8);
+	guest_srb(s, 1, 6, 0, ata, sizeof(ata), 0, 0);
+	guest_srb(s, 1, 7, 5, ready, sizeof(ready), 0, 0);
+	story_say(s, "a second disk, read-only: the guest is told to look again");
+	guest_disk(s, 1, 4096, 1);
+	guest_srb(s, 1, 8, 0, luns, sizeof(luns), 0x2000, 256);
+	guest_srb(s, 1, 9, 1, mode, sizeof(mode), 0x2000, 64);
+	guest_srb(s, 1, 10, 1, same, sizeof(same), 0, 0);
+	story_say(s, "the first one grows: told once");
+	RAISE(s, disk, 0, RESIZE, resize, NULL, 0);
+	guest_srb(s, 1, 11, 0, ready, sizeof(ready), 0, 0);
+	guest_srb(s, 1, 12, 0, ready, sizeof(ready), 0, 0);
+}
+
+/* ---- platform ------------------------------------------------------------------------------- */
+
+static void platform(struct story *s)
+{
+	struct rec_bytes keys = { 0 };
+	struct rec_fetched text = { 0 };
+	struct rec_exit_mmio mmio = { .gpa = 0xfed00000, .size = 4, .is_read = 1, .generation = 1 };
+	struct rec_exit_hypercall call = { .control = 0x46, .generation = 2 };
+	struct rec_operator shutdown = { .op = 4, .token = 3 };
+
+	guest_config(s, 1);
+	guest_start(s);
+	story_say(s, "Linux looks for the UART: loopback, then scratch");
+	port(s, 0x3fc, false, 0x1a);
+	port(s, 0x3fe, true, 0);
+	port(s, 0x3fc, false, 0x0b);
+	port(s, 0x3ff, false, 0x5a);
+	port(s, 0x3ff, true, 0);
+	story_say(s, "output and its interrupt");
+	port(s, 0x3fa, false, 0x01);
+	port(s, 0x3f9, false, 0x03);
+	port(s, 0x3f8, false, 'H');
+	port(s, 0x3fa, true, 0);
+	port(s, 0x3f8, false, 'i');
+	port(s, 0x3fa, true, 0);
+	story_say(s, "input");
+	RAISE(s, uart, 0, CONSOLE_IN, keys, "ls", 2);
+	port(s, 0x3fa, true, 0);
+	port(s, 0x3f8, true, 0);
+	port(s, 0x3f8, true, 0);
+	port(s, 0x3fd, true, 0);
+	story_say(s, "the clock says 2023-11-14 22:13:20");
+	port(s, 0x70, false, 0x09);
+	port(s, 0x71, true, 0);
+	port(s, 0x70, false, 0x04);
+	port(s, 0x71, true, 0);
+	port(s, 0x70, false, 0x32);
+	port(s, 0x71, true, 0);
+	story_say(s, "what is not there");
+	port(s, 0xcf8, true, 0);
+	port(s, 0x61, true, 0);
+	RAISE(s, vp, 0, MMIO, mmio, NULL, 0);
+	RAISE(s, vp, 0, HYPERCALL, call, NULL, 0);
+	RAISE(s, vtl, 0, SHUTDOWN, shutdown, NULL, 0);
+	story_say(s, "a panic");
+	read_msr(s, MSR_CRASH_CTL);
+	write_msr(s, MSR_CRASH_P0 + 3, 0x9000);
+	write_msr(s, MSR_CRASH_P0 + 4, 6);
+	write_msr(s, MSR_CRASH_CTL, 3ull << 62);
+	RAISE(s, vtl, 0, CRASH_TEXT, text, "Oops\r\n", 6);
+	story_say(s, "cut off by the operator");
+	shutdown.op = 5;
+	RAISE(s, vtl, 0, POWER_OFF, shutdown, NULL, 0);
+}
+
+#define STORY(name, tell)            \
+	Test(story, name)            \
+	{                            \
+		story_check(#name, tell); \
+	}
+
+STORY(bring_up, bring_up)
+STORY(unload, unload)
+STORY(reopen, reopen)
+STORY(reset, reset)
+STORY(full_ring, full_ring)
+STORY(bad_guest, bad_guest)
+STORY(take_over, take_over)
+STORY(servicing, servicing_story)
+STORY(sub_channels, sub_channels)
+STORY(bus_reset, bus_reset)
+STORY(disks, disks)
+STORY(platform, platform)
