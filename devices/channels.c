@@ -225,6 +225,10 @@ void chan_publish(struct hands *h, uint32_t i)
 		if (ring_consumed(&ch->in, ch->in_published, ch->in_position))
 			channels_add(&h->to_signal, i);
 		ch->in_published = ch->in_position;
+		/* Until now the guest saw a ring that was not empty: what it wrote since
+		 * then it did not signal. */
+		if (ring_has_more(&ch->in, ch->in_position))
+			channels_add(&h->ready, i);
 	}
 }
 

@@ -155,12 +155,17 @@ void ring_mask(const struct ring *r)
 		atomic_store_explicit(&r->header->interrupt_mask, 1, memory_order_relaxed);
 }
 
+bool ring_has_more(const struct ring *r, uint64_t position)
+{
+	return atomic_load_explicit(&r->header->write_index, memory_order_acquire) !=
+	       index_of(r, position);
+}
+
 bool ring_unmask(const struct ring *r, uint64_t position)
 {
 	atomic_store_explicit(&r->header->interrupt_mask, 0, memory_order_relaxed);
 	atomic_thread_fence(memory_order_seq_cst);
-	return atomic_load_explicit(&r->header->write_index, memory_order_acquire) !=
-	       index_of(r, position);
+	return ring_has_more(r, position);
 }
 
 /* Free bytes of a ring with these indices; one that is never filled whole. */

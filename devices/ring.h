@@ -57,6 +57,9 @@ void ring_mask(const struct ring *r);
 /* From now on it signals; true: something lies there already (B.11, 2). */
 bool ring_unmask(const struct ring *r, uint64_t position);
 
+/* Something lies behind @position. After ring_consumed(): its barrier holds. */
+bool ring_has_more(const struct ring *r, uint64_t position);
+
 /* Publishes the read index; true: the guest waits for room that this made
  * (pending_send_sz), so it has to be signalled. @before: position published last. */
 bool ring_consumed(const struct ring *r, uint64_t before, uint64_t position);
