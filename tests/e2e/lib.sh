@@ -35,7 +35,7 @@ start_vm() {
 		--memory 64M --disk "$DISK" --state "$STATE" >"$WORK/console" 2>&1 </dev/null &
 	RUN_PID=$!
 	for _ in $(seq 100); do
-		"$A" list --state "$STATE" >/dev/null 2>&1 && return 0
+		[ -S "$STATE/control" ] && "$A" list --state "$STATE" >/dev/null 2>&1 && return 0
 		sleep 0.05
 	done
 	cat "$WORK/console"

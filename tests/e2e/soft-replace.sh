@@ -5,7 +5,7 @@
 REPLACEMENTS=${REPLACEMENTS:-10} KILLS=${KILLS:-20}
 start_vm 2 64M "load depth=32 channels=2 seconds=${SECONDS_OF_LOAD:-20} bs=4096 mix=rw verify region=33554432"
 sleep 1
-replaced=0 killed=0
+replaced=0 killed=0 missed=0
 while [ $((replaced + killed)) -lt $((REPLACEMENTS + KILLS)) ]; do
 	if [ $(((replaced + killed) % 3)) -eq 0 ] && [ "$replaced" -lt "$REPLACEMENTS" ]; then
 		to=$B
@@ -17,7 +17,7 @@ while [ $((replaced + killed)) -lt $((REPLACEMENTS + KILLS)) ]; do
 		[ "$(field epoch "$after")" -gt "$before" ] || fail "nobody took over: $after"
 		replaced=$((replaced + 1))
 	else
-		"$A" kill --state "$STATE" --inflight || { sleep 0.05; continue; }
+		"$A" kill --state "$STATE" --inflight || { missed=$((missed + 1)); [ $missed -lt 400 ] || fail "no request was ever in flight"; sleep 0.05; continue; }
 		killed=$((killed + 1))
 		sleep 0.3
 	fi
