@@ -105,7 +105,7 @@ static uint64_t table_end(struct writer *w, size_t start)
 	return ACPI_RSDP + start;
 }
 
-/* ---- AML (ACPI 6.4, 20.2) -------------------------------------------------- */
+/* ---- AML (ACPI 6.4, 20.2) ----------------------------------------------- */
 
 /* Opens a package whose two-byte length is written by aml_end(). */
 static size_t aml_begin(struct writer *w)

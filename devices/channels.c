@@ -32,7 +32,7 @@ static struct chan *mapped(struct hands *h, uint32_t i)
 	return i < LIMIT_CHANNELS && channels_has(&h->mapped, i) ? &h->chan[i] : NULL;
 }
 
-/* ---- mapping ---------------------------------------------------------------- */
+/* ---- mapping ------------------------------------------------------------ */
 
 /* Positions are the caller's. */
 static int map_pages(struct hands *h, uint32_t i, const uint64_t *pfns, uint32_t in_pages,
@@ -156,7 +156,7 @@ void chan_unmap(struct hands *h, uint32_t i)
 	h->fds_changed = true;
 }
 
-/* ---- packets out ------------------------------------------------------------- */
+/* ---- packets out -------------------------------------------------------- */
 
 void chan_want_signal(struct hands *h, uint32_t i, uint32_t vp)
 {
@@ -242,7 +242,7 @@ void chan_publish_all(struct hands *h)
 	}
 }
 
-/* ---- signals ------------------------------------------------------------------ */
+/* ---- signals ------------------------------------------------------------ */
 
 /* Sets the channel's event flag; false: it was set, or the guest has no page. */
 static bool set_flag(struct hands *h, uint32_t channel, uint32_t vp)
@@ -276,7 +276,7 @@ void chan_signal_all(struct hands *h, bool always)
 		hands_ring(h->irq_fd[__builtin_ctz(vp_bits)]);
 }
 
-/* ---- room ---------------------------------------------------------------------- */
+/* ---- room --------------------------------------------------------------- */
 
 bool chan_has_room(struct hands *h, uint32_t i, uint32_t *ret_read, bool *ret_fault)
 {
@@ -298,7 +298,8 @@ static void answer_space(struct hands *h, uint32_t i, uint32_t read, bool fault)
 	struct rec_ring_space space = { .read_index = read };
 
 	if (fault)
-		answer_add(h, KIND_channel, (uint16_t)i, 0, channel_EV_RING_BAD, &bad, sizeof(bad), 0);
+		answer_add(h, KIND_channel, (uint16_t)i, 0, channel_EV_RING_BAD, &bad,
+			   sizeof(bad), 0);
 	else
 		answer_add(h, KIND_channel, (uint16_t)i, 0, channel_EV_SPACE, &space,
 			   sizeof(space), 0);

@@ -17,7 +17,7 @@
 enum { DOOR_BASE = 0x2000 };
 #define SINT_RESET UINT64_C(0x10000) /* vp.def keeps SINTs XOR this */
 
-/* ---- making ------------------------------------------------------------------------ */
+/* ---- making ------------------------------------------------------------- */
 
 static bool numbered(const char *name, const char *prefix, unsigned limit, unsigned *ret)
 {
@@ -119,7 +119,7 @@ void hands_disarm(struct hands *h)
 	h->epoch = 0;
 }
 
-/* ---- deriving ----------------------------------------------------------------------- */
+/* ---- deriving ----------------------------------------------------------- */
 
 static void declare_vps(struct wire_declared_copy *d, const struct world *w, uint32_t vps)
 {
@@ -170,7 +170,7 @@ int hands_rebuild(struct hands *h, const struct world *w)
 	return 0;
 }
 
-/* ---- taking over ------------------------------------------------------------------------ */
+/* ---- taking over -------------------------------------------------------- */
 
 static void raise_to(_Atomic uint64_t *word, uint64_t to)
 {

@@ -90,7 +90,7 @@ struct hands {
 	uint8_t packet[LIMIT_PACKET];
 };
 
-/* ---- sets ---- */
+/* ---- sets --------------------------------------------------------------- */
 static inline void channels_add(struct channels *s, uint32_t i)
 {
 	s->word[i / 64] |= UINT64_C(1) << (i % 64);
@@ -109,7 +109,7 @@ static inline bool channels_has(const struct channels *s, uint32_t i)
 /* Lowest member not below @from; LIMIT_CHANNELS: none. */
 uint32_t channels_next(const struct channels *s, uint32_t from);
 
-/* ---- channels.c ---- */
+/* ---- channels.c --------------------------------------------------------- */
 /* Maps from machine state; false: the machine has no rings, or they are gone. */
 bool chan_derive(struct hands *h, uint32_t i);
 void chan_map(struct hands *h, const struct effect *e);
@@ -126,18 +126,18 @@ void chan_signal_all(struct hands *h, bool always);
 /* True: room for what RING_POLL waits for, or the index is not legal (fault). */
 bool chan_has_room(struct hands *h, uint32_t i, uint32_t *ret_read, bool *ret_fault);
 
-/* ---- answers.c ---- */
+/* ---- answers.c ---------------------------------------------------------- */
 /* Queues an answer; copies. @room: bytes of tail the caller will fill; returns
  * where. */
 uint8_t *answer_add(struct hands *h, uint16_t kind, uint16_t index, uint32_t generation,
 		    uint16_t code, const void *fixed, uint32_t fixed_len, uint32_t tail_len);
 
-/* ---- requests.c ---- */
+/* ---- requests.c --------------------------------------------------------- */
 void request_submit(struct hands *h, const struct effect *e, bool redo);
 /* As uring_again: from the live scsi machine. */
 void request_again(void *user, uint32_t slot, uint32_t generation);
 
-/* ---- declared state from machines ---- */
+/* ---- declared state from machines --------------------------------------- */
 void hands_declare(struct hands *h, const struct world *w);
 
 void hands_ring(int fd);    /* one signal to an eventfd */

@@ -44,7 +44,7 @@ static bool offer(struct collector *c, const struct lane_event *e)
 	return true;
 }
 
-/* ---- exits ------------------------------------------------------------------------ */
+/* ---- exits -------------------------------------------------------------- */
 
 static uint32_t access_size(const struct wire_mailbox *m, uint32_t max)
 {
@@ -109,7 +109,7 @@ static void collect_mailboxes(struct collector *c)
 	}
 }
 
-/* ---- queues of the partition --------------------------------------------------------- */
+/* ---- queues of the partition -------------------------------------------- */
 
 /* Room for outgoing messages of the processor that has least. */
 static uint64_t message_room(const struct hands *h)
@@ -181,7 +181,7 @@ static void collect_replies(struct collector *c)
 	}
 }
 
-/* ---- inbox ------------------------------------------------------------------------------ */
+/* ---- inbox -------------------------------------------------------------- */
 
 /* Whom an operator's command is for. */
 static void route_operator(const struct wire_notice *n, struct lane_event *e)
@@ -219,8 +219,22 @@ static void raw_notice(const struct wire_notice *n, uint16_t kind, uint16_t code
 	e->tail_len = n->bytes > fixed ? n->bytes - fixed : 0;
 }
 
+/* What only the partition knows: where RAM has its gap, clocks and frequencies. */
+static struct rec_config complete_config(const struct wire_header *w, const struct wire_notice *n)
+{
+	struct rec_config config;
+
+	memcpy(&config, n->data, sizeof(config));
+	config.low_bytes = w->ram_low_bytes;
+	config.wall_ns = w->wall_ns;
+	config.tsc_hz = w->tsc_hz;
+	config.apic_hz = w->apic_hz;
+	return config;
+}
+
 static bool offer_notice(struct collector *c, const struct wire_notice *n, uint64_t pos)
 {
+	struct rec_config config;
 	struct rec_operator op = { .op = n->op, .arg = n->arg, .value = n->value,
 				   .token = n->token };
 	struct rec_successor news = { .slot = n->arg, .status = n->op == OP_SUCCESSOR_GONE,
@@ -230,7 +244,9 @@ static bool offer_notice(struct collector *c, const struct wire_notice *n, uint6
 				.tail = n->data, .tail_len = n->bytes };
 
 	if (n->op == OP_CONFIG) {
-		raw_notice(n, KIND_vtl, vtl_EV_CONFIG, sizeof(struct rec_config), &e);
+		raw_notice(n, KIND_vtl, vtl_EV_CONFIG, sizeof(config), &e);
+		config = complete_config(c->h->c->h, n);
+		e.fixed = &config;
 	} else if (n->op == OP_DISK) {
 		raw_notice(n, KIND_disk, disk_EV_CONFIG, sizeof(struct rec_disk_config), &e);
 	} else if (n->op == OP_SUCCESSOR_READY || n->op == OP_SUCCESSOR_GONE) {
@@ -262,7 +278,7 @@ static void collect_inbox(struct collector *c)
 	}
 }
 
-/* ---- declared state, console, timers -------------------------------------------------------- */
+/* ---- declared state, console, timers ------------------------------------ */
 
 static void collect_in_force(struct collector *c)
 {
@@ -317,7 +333,7 @@ static void collect_timers(struct collector *c)
 		c->h->timer_told = d.deadline_ns;
 }
 
-/* ---- completions -------------------------------------------------------------------------------- */
+/* ---- completions -------------------------------------------------------- */
 
 #if HOLDFAST_SABOTAGE
 static void flip_a_byte(const struct hands *h, const struct uring_completion *done)
@@ -364,7 +380,7 @@ static void collect_completions(struct collector *c)
 	h->cq_ready = false;
 }
 
-/* ---- rings ------------------------------------------------------------------------------------------ */
+/* ---- rings -------------------------------------------------------------- */
 
 static bool room_for_packet(const struct collector *c)
 {
@@ -408,7 +424,9 @@ static void collect_space(struct collector *c, uint32_t i)
 	}
 }
 
-/* At most RING_TURN packets. True: the ring is empty and the guest signals. */
+/* At most RING_TURN packets. True: the ring is empty and the guest signals. It
+ * signals only when it finds the ring empty by the published read index, so the
+ * mask is lifted only when that index has caught up, a batch later. */
 static bool drain_ring(struct collector *c, uint32_t i)
 {
 	struct chan *ch = &c->h->chan[i];
@@ -429,6 +447,8 @@ static bool drain_ring(struct collector *c, uint32_t i)
 				 &value);
 		if (take == RING_FAULT)
 			return offer_bad(c, i, reason, value);
+		if (take == RING_EMPTY && ch->in_next != ch->in_published)
+			return false;
 		if (take == RING_EMPTY && !ring_unmask(&ch->in, ch->in_next))
 			return true;
 		if (take == RING_EMPTY)
@@ -478,7 +498,7 @@ static void collect_rings(struct collector *c)
 	}
 }
 
-/* ---- all ------------------------------------------------------------------------------------------------- */
+/* ---- all ---------------------------------------------------------------- */
 
 unsigned hands_collect(struct hands *h, const struct world *w, struct lane *l, unsigned max)
 {
@@ -518,7 +538,7 @@ void hands_taken(struct hands *h)
 	h->any_posted = h->any_replies = h->any_inbox = h->any_console = h->any_cq = false;
 }
 
-/* ---- readiness --------------------------------------------------------------------------------------------- */
+/* ---- readiness ---------------------------------------------------------- */
 
 static void clear(int fd)
 {

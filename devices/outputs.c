@@ -26,7 +26,7 @@ void hands_ring(int fd)
 		return;
 }
 
-/* ---- processors ----------------------------------------------------------------- */
+/* ---- processors --------------------------------------------------------- */
 
 static void mailbox_answer(struct hands *h, const struct effect *e)
 {
@@ -109,7 +109,7 @@ static void command(struct hands *h, const struct effect *e, bool redo)
 	h->kick_part = true;
 }
 
-/* ---- guest memory ------------------------------------------------------------------ */
+/* ---- guest memory ------------------------------------------------------- */
 
 static void guest_load(struct hands *h, const struct effect *e)
 {
@@ -194,7 +194,7 @@ static void guest_read(struct hands *h, const struct effect *e)
 	}
 }
 
-/* ---- people -------------------------------------------------------------------------- */
+/* ---- people ------------------------------------------------------------- */
 
 static void console_out(struct hands *h, const struct effect *e)
 {
@@ -229,7 +229,7 @@ static void irq(const struct hands *h, const struct effect *e)
 		hands_ring(h->com1_fd);
 }
 
-/* ---- dispatch --------------------------------------------------------------------------- */
+/* ---- dispatch ----------------------------------------------------------- */
 
 static void perform_ring(struct hands *h, const struct effect *e, bool redo)
 {

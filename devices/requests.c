@@ -78,7 +78,7 @@ void request_submit(struct hands *h, const struct effect *e, bool redo)
 		refuse(h, &r, error);
 }
 
-/* ---- from machine state ---------------------------------------------------------- */
+/* ---- from machine state ------------------------------------------------- */
 
 static unsigned data_of(const struct hands *h, const struct scsi *m, uint64_t *pairs)
 {

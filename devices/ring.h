@@ -39,7 +39,7 @@ void ring_copy_in(const struct ring *r, uint64_t position, const void *src, uint
 /* Legal index: below the size, a multiple of 8. */
 bool ring_index_legal(const struct ring *r, uint32_t index);
 
-/* ---- guest to server -------------------------------------------------------- */
+/* ---- guest to server ---------------------------------------------------- */
 enum ring_take {
 	RING_PACKET = 0,
 	RING_EMPTY = 1,
@@ -64,7 +64,7 @@ bool ring_has_more(const struct ring *r, uint64_t position);
  * (pending_send_sz), so it has to be signalled. @before: position published last. */
 bool ring_consumed(const struct ring *r, uint64_t before, uint64_t position);
 
-/* ---- server to guest -------------------------------------------------------- */
+/* ---- server to guest ---------------------------------------------------- */
 /* Writes packet and trailer at @position; returns the position behind. Not
  * visible to the guest before ring_publish(). @len is a multiple of 8. */
 uint64_t ring_put(const struct ring *r, uint64_t position, const void *packet, uint32_t len);

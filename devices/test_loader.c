@@ -191,7 +191,7 @@ Test(loader, refusals)
 	cr_assert_eq(load("").status, ENOMEM);
 }
 
-/* ---- ACPI ---- */
+/* ---- ACPI --------------------------------------------------------------- */
 
 static uint8_t sum(const uint8_t *p, size_t n)
 {

@@ -113,7 +113,8 @@ Test(ring, hostile_indices_and_lengths)
 		bool fits = d[2] >= 2 && d[2] * 8 + 8 <= 64;
 
 		reason = 0;
-		cr_assert_eq(take(0, packet, &len, &next, &reason), fits ? RING_PACKET : RING_FAULT);
+		cr_assert_eq(take(0, packet, &len, &next, &reason),
+			     fits ? RING_PACKET : RING_FAULT);
 		cr_assert_eq(reason, fits ? 0 : RING_FAULT_LENGTH);
 	}
 	d[2] = 4;

@@ -55,7 +55,7 @@ static bool holds_inflight(const void *self)
 	return c->inflight > 0 && c->gpadl_generation != 0;
 }
 
-/* ---- messages to the guest, the device, the bus ---------------------------------- */
+/* ---- messages to the guest, the device, the bus ----------------------- */
 
 static void send_message(struct sm_cx *cx, const uint8_t *m, size_t len)
 {
@@ -123,7 +123,7 @@ static bool is_idle_sub(const struct sm_cx *cx)
 	return is_idle(cx) && is_subchannel(cx);
 }
 
-/* ---- identity and offer --------------------------------------------------------------- */
+/* ---- identity and offer ----------------------------------------------- */
 
 static void learn(struct sm_cx *cx)
 {
@@ -188,7 +188,7 @@ static void detach_return(struct sm_cx *cx)
 	detach(cx);
 }
 
-/* ---- open -------------------------------------------------------------------------------- */
+/* ---- open ------------------------------------------------------------- */
 
 static void refuse_open(struct sm_cx *cx)
 {
@@ -326,7 +326,7 @@ static void unmap_retire(struct sm_cx *cx)
 	detach_retire(cx);
 }
 
-/* ---- guest to server ------------------------------------------------------------------------ */
+/* ---- guest to server -------------------------------------------------- */
 
 static bool is_not_next(const struct sm_cx *cx)
 {
@@ -399,7 +399,7 @@ static void end_request(struct sm_cx *cx)
 		c->inflight--;
 }
 
-/* ---- server to guest ---------------------------------------------------------------------------- */
+/* ---- server to guest -------------------------------------------------- */
 
 static uint32_t used(const struct channel *c, uint32_t read)
 {
@@ -494,7 +494,7 @@ static void drop_send(struct sm_cx *cx)
 	answer_sent(cx);
 }
 
-/* ---- interrupt target ------------------------------------------------------------------------------ */
+/* ---- interrupt target ------------------------------------------------- */
 
 static void refuse_modify(struct sm_cx *cx)
 {
@@ -518,7 +518,7 @@ static void retarget_signal(struct sm_cx *cx)
 	sm_effect(cx, EFFECT_SIGNAL, &s, NULL, 0);
 }
 
-/* ---- close --------------------------------------------------------------------------------------------- */
+/* ---- close ------------------------------------------------------------ */
 
 /* No more packets; senders that wait for room may drop theirs. */
 static void begin_close(struct sm_cx *cx)
@@ -615,7 +615,7 @@ static void drop_last_retire(struct sm_cx *cx)
 	end_last_retire(cx);
 }
 
-/* ---- revoke ---------------------------------------------------------------------------------------------- */
+/* ---- revoke ----------------------------------------------------------- */
 
 static void rescind(struct sm_cx *cx)
 {
@@ -771,5 +771,6 @@ static void drop_last_return(struct sm_cx *cx)
 #define SM_KIND KIND_channel
 #define SM_CAPACITY CAPACITY_channel
 #define SM_KEY key
-#define SM_DOC "A VMBus channel: its rings, its requests in flight, its end (protocol B.9 to B.11)."
+#define SM_DOC \
+	"A VMBus channel: its rings, its requests in flight, its end (protocol B.9 to B.11)."
 #include "engine/sm_define.h"

@@ -58,7 +58,7 @@ static void send_torndown(struct sm_cx *cx)
 				   (uint32_t)((const struct gpadl *)cx->self)->key));
 }
 
-/* ---- page numbers come in ------------------------------------------------------- */
+/* ---- page numbers come in --------------------------------------------- */
 
 static bool header_is_all(const struct sm_cx *cx)
 {
@@ -124,7 +124,7 @@ static void accept_body(struct sm_cx *cx)
 		send_created(cx, 0);
 }
 
-/* ---- use by a channel -------------------------------------------------------------- */
+/* ---- use by a channel ------------------------------------------------- */
 
 /* Both rings: a header page and at least one page of data. */
 static bool fits_rings(const struct sm_cx *cx)
@@ -168,7 +168,7 @@ static void end_use(struct sm_cx *cx)
 	g->channel_generation = 0;
 }
 
-/* ---- the end ---------------------------------------------------------------------------- */
+/* ---- the end ---------------------------------------------------------- */
 
 static void forget(struct sm_cx *cx)
 {

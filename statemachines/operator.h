@@ -1,20 +1,9 @@
-/* statemachines/operator.h - codes of the operator's commands, as REPORT
- * repeats them. They are those of enum wire_operator (partition/wire.h), which
- * machines do not include; devices/ checks that the two agree. */
+/* statemachines/operator.h - answers to the operator's commands. */
 #ifndef STATEMACHINES_OPERATOR_H
 #define STATEMACHINES_OPERATOR_H
 
 #include "engine/sm.h"
-
-enum operator_op {
-	OPERATOR_START = 3,
-	OPERATOR_SHUTDOWN = 4,
-	OPERATOR_POWER_OFF = 5,
-	OPERATOR_SERVICE = 6,
-	OPERATOR_ROLLBACK = 9,
-	OPERATOR_COMMIT = 10,
-	OPERATOR_RESIZE = 11,
-};
+#include "statemachines/partition_codes.h"
 
 /* errno values that a REPORT carries: the ABI of Linux, so of the control
  * socket, spelt out because machines include no system header. */

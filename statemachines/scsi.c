@@ -54,7 +54,7 @@ static bool holds_submitted(const void *self)
 	       s->reissues <= LIMIT_REISSUES;
 }
 
-/* ---- what the request is ----------------------------------------------------------- */
+/* ---- what the request is ---------------------------------------------- */
 
 static const uint8_t *packet_of(const struct sm_cx *cx)
 {
@@ -116,7 +116,7 @@ static void keep_request(struct sm_cx *cx, const struct scsi_plan *plan)
 	s->fua = plan->c.fua;
 }
 
-/* ---- the answer ------------------------------------------------------------------------ */
+/* ---- the answer ------------------------------------------------------- */
 
 static struct sm_ref controller_of(const struct scsi *s)
 {
@@ -181,7 +181,7 @@ static void end_with_sense(struct sm_cx *cx, uint32_t sense)
 	send(cx);
 }
 
-/* ---- commands that are answered at once --------------------------------------------------- */
+/* ---- commands that are answered at once ------------------------------- */
 
 /* Writes @n bytes into the guest's pages, as far as it brought any; returns how
  * many went there. */
@@ -286,7 +286,7 @@ static void answer(struct sm_cx *cx)
 	end_well(cx, write_data(cx, data, n));
 }
 
-/* ---- disk requests ---------------------------------------------------------------------------- */
+/* ---- disk requests ---------------------------------------------------- */
 
 /* Range of the disk that the next submission is about. */
 static void current_range(const struct sm_cx *cx, uint64_t *ret_lba, uint64_t *ret_count)
@@ -356,7 +356,7 @@ static void fetch_list(struct sm_cx *cx)
 	sm_effect(cx, EFFECT_GUEST_READ, &r, pairs, (size_t)n * 16);
 }
 
-/* ---- parameter lists ----------------------------------------------------------------------------- */
+/* ---- parameter lists -------------------------------------------------- */
 
 static bool all_zero(const uint8_t *p, size_t n)
 {
@@ -425,7 +425,7 @@ static void answer_list(struct sm_cx *cx)
 		end_with_sense(cx, n == -2 ? SENSE_RANGE : SENSE_LIST);
 }
 
-/* ---- completions -------------------------------------------------------------------------------------- */
+/* ---- completions ------------------------------------------------------ */
 
 static int32_t result_of(const struct sm_cx *cx)
 {
@@ -540,7 +540,7 @@ static void finish(struct sm_cx *cx)
 		end_with_sense(cx, sense_of(s, result));
 }
 
-/* ---- another owner ---------------------------------------------------------------------------------------- */
+/* ---- another owner ---------------------------------------------------- */
 
 static bool is_settled(const struct sm_cx *cx)
 {
@@ -571,7 +571,7 @@ static void become_stale(struct sm_cx *cx)
 	((struct scsi *)cx->self)->stale = true;
 }
 
-/* ---- finished answers ----------------------------------------------------------------------------------------- */
+/* ---- finished answers ------------------------------------------------- */
 
 static bool is_held(const struct sm_cx *cx)
 {
@@ -609,5 +609,6 @@ static bool is_own_channel(const struct sm_cx *cx)
 #define SM_PREFIX scsi
 #define SM_KIND KIND_scsi
 #define SM_CAPACITY CAPACITY_scsi
-#define SM_DOC "A storage request, from its packet to its completion (protocol C.3, C.4; SPC-4, SBC-3; DESIGN 4)."
+#define SM_DOC \
+	"A storage request, from its packet to its completion (protocol C.3, C.4; SPC-4, SBC-3; DESIGN 4)."
 #include "engine/sm_define.h"

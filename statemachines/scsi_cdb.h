@@ -29,7 +29,7 @@ struct scsi_command {
 	enum scsi_command_kind kind;
 	uint64_t lba;
 	uint64_t count;        /* blocks */
-	uint32_t allocation;   /* bytes of data at most, for commands that return parameters; UNMAP: of its list */
+	uint32_t allocation;   /* bytes of parameters at most; UNMAP: of its list */
 	uint8_t page;          /* INQUIRY, MODE SENSE */
 	bool evpd;             /* INQUIRY of a page */
 	bool fua;              /* READ, WRITE */

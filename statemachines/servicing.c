@@ -13,9 +13,6 @@
 #include "statemachines/operator.h"
 #include "statemachines/scsi.h"
 
-/* enum wire_command_op, enum wire_takeover */
-enum { COMMAND_SPAWN = 4, COMMAND_KILL = 5 };
-enum { TAKEOVER_FIRST = 1, TAKEOVER_PLANNED = 2, TAKEOVER_DEATH = 3, TAKEOVER_ROLLBACK = 4 };
 enum { TEXT_MAX = 512 };
 /* A successor loads a checkpoint of up to LIMIT_SLOT_BYTES and catches up: it
  * takes milliseconds; a minute is a hang. */
@@ -47,7 +44,7 @@ static bool holds_predecessor(const void *self)
 	return s->successor == 0 && s->predecessor != 0;
 }
 
-/* ---- reports --------------------------------------------------------------------- */
+/* ---- reports ---------------------------------------------------------- */
 
 static void report(struct sm_cx *cx, uint32_t status, const char *text)
 {
@@ -87,7 +84,8 @@ static void refuse_busy(struct sm_cx *cx)
 
 static void refuse_level(struct sm_cx *cx)
 {
-	refuse(cx, OPERATOR_E_INVALID, "the level is below the one in force, or above what this build can serve");
+	refuse(cx, OPERATOR_E_INVALID,
+	       "the level is below the one in force, or above what this build serves");
 }
 
 static void refuse_return(struct sm_cx *cx)
@@ -95,7 +93,7 @@ static void refuse_return(struct sm_cx *cx)
 	refuse(cx, OPERATOR_E_NONE, "there is no predecessor to give the guest back to");
 }
 
-/* ---- commands ----------------------------------------------------------------------- */
+/* ---- commands --------------------------------------------------------- */
 
 static void command(struct sm_cx *cx, uint32_t op, uint64_t arg)
 {
@@ -158,7 +156,8 @@ static bool spawn_failed(const struct sm_cx *cx)
 
 static void report_unspawned(struct sm_cx *cx)
 {
-	FAIL(cx, OPERATOR_E_NONE, "spawning: the partition could not start the successor; the guest goes on unharmed");
+	FAIL(cx, OPERATOR_E_NONE,
+	     "spawning: the partition could not start the successor; the guest goes on unharmed");
 }
 
 static void note_successor(struct sm_cx *cx)
@@ -168,7 +167,7 @@ static void note_successor(struct sm_cx *cx)
 	begin_phase(cx);
 }
 
-/* ---- until the flip -------------------------------------------------------------------- */
+/* ---- until the flip --------------------------------------------------- */
 
 static bool is_successor(const struct sm_cx *cx)
 {
@@ -195,7 +194,8 @@ static void flip(struct sm_cx *cx)
 
 static void report_gone(struct sm_cx *cx)
 {
-	static const char silent[] = "following: the successor ended without a word; the guest goes on unharmed";
+	static const char silent[] =
+		"following: the successor ended without a word; the guest goes on unharmed";
 	uint32_t len = cx->tail_len < TEXT_MAX ? cx->tail_len : TEXT_MAX;
 
 	if (len)
@@ -215,7 +215,8 @@ static void give_up_successor(struct sm_cx *cx)
 static void fail_by_time(struct sm_cx *cx)
 {
 	give_up_successor(cx);
-	FAIL(cx, OPERATOR_E_TIME, "following: the successor was not ready in time; the guest goes on unharmed");
+	FAIL(cx, OPERATOR_E_TIME,
+	     "following: the successor was not ready in time; the guest goes on unharmed");
 }
 
 static void cancel(struct sm_cx *cx)
@@ -223,18 +224,19 @@ static void cancel(struct sm_cx *cx)
 	const struct rec_operator *p = cx->p;
 
 	give_up_successor(cx);
-	FAIL(cx, OPERATOR_E_CANCELLED, "following: taken back by the operator; the guest goes on unharmed");
+	FAIL(cx, OPERATOR_E_CANCELLED,
+	     "following: taken back by the operator; the guest goes on unharmed");
 	operator_report(cx, p->op, p->token, OPERATOR_OK, "the replacement was called off");
 }
 
-/* ---- a new owner ----------------------------------------------------------------------------- */
+/* ---- a new owner ------------------------------------------------------ */
 
 /* Requests in flight were submitted by somebody who may be gone. */
 static void tell_requests(struct sm_cx *cx)
 {
 	const struct rec_serving *p = cx->p;
 
-	if (p->reason != TAKEOVER_FIRST)
+	if (p->reason != SERVING_FIRST)
 		sm_post_all(cx, KIND_scsi, scsi_EV_SERVING, p, NULL, 0);
 }
 
@@ -245,8 +247,8 @@ static void note_serving(struct sm_cx *cx)
 
 	s->owner = p->slot + 1;
 	s->gap_ns = p->stop_ns && cx->time_ns > p->stop_ns ? cx->time_ns - p->stop_ns : 0;
-	s->planned += p->reason == TAKEOVER_PLANNED;
-	s->deaths += p->reason == TAKEOVER_DEATH;
+	s->planned += p->reason == SERVING_PLANNED;
+	s->deaths += p->reason == SERVING_DEATH;
 	sm_blob_set(cx, &s->build, cx->tail, cx->tail_len < TEXT_MAX ? cx->tail_len : TEXT_MAX);
 	tell_requests(cx);
 }
@@ -255,14 +257,15 @@ static void fail_by_death(struct sm_cx *cx)
 {
 	give_up_successor(cx);
 	note_serving(cx);
-	FAIL(cx, OPERATOR_E_DIED, "the owner died before the flip; another one serves, of the same build");
+	FAIL(cx, OPERATOR_E_DIED,
+	     "the owner died before the flip; another one serves, of the same build");
 }
 
 static bool is_planned(const struct sm_cx *cx)
 {
 	const struct rec_serving *p = cx->p;
 
-	return p->reason == TAKEOVER_PLANNED &&
+	return p->reason == SERVING_PLANNED &&
 	       p->slot + 1 == ((const struct servicing *)cx->self)->successor;
 }
 
@@ -278,7 +281,7 @@ static void begin_probation(struct sm_cx *cx)
 	s->token = 0;
 }
 
-/* ---- probation ------------------------------------------------------------------------------- */
+/* ---- probation -------------------------------------------------------- */
 
 static bool level_allowed(const struct sm_cx *cx)
 {
@@ -368,5 +371,6 @@ static void report_no_return(struct sm_cx *cx)
 #define SM_PREFIX servicing
 #define SM_KIND KIND_servicing
 #define SM_CAPACITY CAPACITY_servicing
-#define SM_DOC "Who serves the guest, and the replacement of one paravisor by another (DESIGN 5)."
+#define SM_DOC \
+	"Who serves the guest, and the replacement of one paravisor by another (DESIGN 5)."
 #include "engine/sm_define.h"

@@ -55,7 +55,7 @@ static void configure(struct sm_cx *cx)
 	((struct storvsp *)cx->self)->vps = ((const struct rec_config *)cx->p)->vps;
 }
 
-/* ---- packets ------------------------------------------------------------------ */
+/* ---- packets ---------------------------------------------------------- */
 
 /* Copy of the vstor packet, completed with zeros; returns how long it was. */
 static uint32_t packet_of(const struct sm_cx *cx, uint8_t ret[VSTOR_BYTES])
@@ -148,7 +148,7 @@ static void accept(struct sm_cx *cx)
 	complete(cx, VSTOR_OK);
 }
 
-/* ---- handshake -------------------------------------------------------------------- */
+/* ---- handshake -------------------------------------------------------- */
 
 static bool is_primary(const struct sm_cx *cx)
 {
@@ -225,7 +225,7 @@ static bool asks_end(const struct sm_cx *cx)
 	return asks(cx, VSTOR_END);
 }
 
-/* ---- channels ------------------------------------------------------------------------ */
+/* ---- channels --------------------------------------------------------- */
 
 static struct sm_ref make_channel(struct sm_cx *cx, uint16_t subchannel)
 {
@@ -316,7 +316,7 @@ static void forget_guest(struct sm_cx *cx)
 	}
 }
 
-/* ---- disks --------------------------------------------------------------------------------- */
+/* ---- disks ------------------------------------------------------------ */
 
 static void keep_lun(struct sm_cx *cx)
 {
@@ -390,7 +390,7 @@ static void take_lun_tell(struct sm_cx *cx)
 		tell_news(cx);
 }
 
-/* ---- requests --------------------------------------------------------------------------------- */
+/* ---- requests --------------------------------------------------------- */
 
 static bool asks_srb(const struct sm_cx *cx)
 {
@@ -499,7 +499,7 @@ static void uncount_orphan(struct sm_cx *cx)
 		s->orphans--;
 }
 
-/* ---- reset ---------------------------------------------------------------------------------------- */
+/* ---- reset ------------------------------------------------------------ */
 
 static bool is_reset(const struct sm_cx *cx)
 {
@@ -566,5 +566,7 @@ static void release_forget(struct sm_cx *cx)
 #define SM_PREFIX storvsp
 #define SM_KIND KIND_storvsp
 #define SM_CAPACITY CAPACITY_storvsp
-#define SM_DOC "A synthetic SCSI controller: handshake, sub-channels, requests, reset (protocol C; drivers/scsi/storvsc_drv.c)."
+#define SM_DOC \
+	"A synthetic SCSI controller: handshake, sub-channels, requests, reset " \
+	"(protocol C; drivers/scsi/storvsc_drv.c)."
 #include "engine/sm_define.h"

@@ -38,7 +38,7 @@ static uint64_t next_random(uint64_t *seed)
 	return *seed;
 }
 
-/* ---- VMBus messages ------------------------------------------------------------ */
+/* ---- VMBus messages --------------------------------------------------- */
 
 Test(vmbus_msg, lengths_are_least_lengths)
 {
@@ -115,7 +115,7 @@ Test(vmbus_msg, versions)
 		  !vmbus_version_known(0x30000) && !vmbus_version_known(0));
 }
 
-/* ---- ring packets and page lists ---------------------------------------------------- */
+/* ---- ring packets and page lists -------------------------------------- */
 
 Test(ring_packet, inband)
 {
@@ -219,7 +219,7 @@ Test(gpa_list, pieces)
 	cr_assert_geq(pairs[0], 1ull << 63, "a wild page number does not become RAM");
 }
 
-/* ---- SCSI ----------------------------------------------------------------------------- */
+/* ---- SCSI ------------------------------------------------------------- */
 
 static struct scsi_command parsed(const uint8_t *cdb, unsigned len)
 {
@@ -309,7 +309,7 @@ Test(scsi_data, unmap_lists)
 	cr_assert_eq(scsi_parse_unmap(l, 40, 100, 512, pairs), -1);
 }
 
-/* ---- pages ------------------------------------------------------------------------------ */
+/* ---- pages ------------------------------------------------------------ */
 
 Test(hypercall_page, scale_is_exact)
 {

@@ -27,7 +27,7 @@ struct story {
 	uint8_t *packed;
 };
 
-/* ---- text --------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------- */
 
 static void put(struct story *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -49,8 +49,8 @@ static void put_number(struct story *s, uint64_t v)
 		put(s, "%#" PRIx64, v);
 }
 
-static void put_record(struct story *s, const struct rec_desc *d, const void *p, const uint8_t *tail,
-		       size_t len)
+static void put_record(struct story *s, const struct rec_desc *d, const void *p,
+		       const uint8_t *tail, size_t len)
 {
 	for (unsigned i = 0; i < d->n_fields; i++) {
 		const struct rec_field *f = &d->fields[i];
@@ -135,7 +135,7 @@ void story_say(struct story *s, const char *format, ...)
 	put(s, "\n");
 }
 
-/* ---- turns ----------------------------------------------------------------------- */
+/* ---- turns ------------------------------------------------------------ */
 
 static void save_and_restore(struct story *s)
 {
@@ -243,7 +243,7 @@ struct effect story_effect(const struct story *s, uint16_t code, unsigned n)
 	return e;
 }
 
-/* ---- telling and comparing ------------------------------------------------------------ */
+/* ---- telling and comparing -------------------------------------------- */
 
 static char *told(story_teller *tell, bool restoring)
 {
@@ -294,11 +294,21 @@ static void compare_with_file(const char *name, const char *text)
 	free(golden);
 }
 
+/* Variant b answers one thing otherwise: the revision in an INQUIRY. */
+static void mask_variant(char *text)
+{
+	static const char b[] = "30303032";
+
+	for (char *at = text; HOLDFAST_VARIANT_B && (at = strstr(at, b)); at++)
+		at[sizeof(b) - 2] = '1';
+}
+
 void story_check(const char *name, story_teller *tell)
 {
 	char *straight = told(tell, false), *restored = told(tell, true);
 
 	cr_assert_str_eq(straight, restored, "%s: restored at each turn, it reads otherwise", name);
+	mask_variant(straight);
 	compare_with_file(name, straight);
 	free(straight);
 	free(restored);

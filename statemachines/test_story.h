@@ -50,7 +50,7 @@ unsigned story_effects(const struct story *s, uint16_t code);
 /* The @n-th of them; fails the test when there is none. */
 struct effect story_effect(const struct story *s, uint16_t code, unsigned n);
 
-/* ---- what a guest does, in one call each ------------------------------------ */
+/* ---- what a guest does, in one call each ------------------------------ */
 void guest_config(struct story *s, uint32_t vps);
 void guest_disk(struct story *s, uint16_t lun, uint64_t blocks, uint32_t flags);
 void guest_start(struct story *s);                       /* START, LOADED, VP_START done */

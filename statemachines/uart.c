@@ -11,7 +11,10 @@
 
 #include <string.h>
 
-enum { REG_DATA = 0, REG_IER = 1, REG_IIR_FCR = 2, REG_LCR = 3, REG_MCR = 4, REG_LSR = 5, REG_MSR = 6, REG_SCR = 7 };
+enum {
+	REG_DATA = 0, REG_IER = 1, REG_IIR_FCR = 2, REG_LCR = 3,
+	REG_MCR = 4, REG_LSR = 5, REG_MSR = 6, REG_SCR = 7,
+};
 enum {
 	IER_RX = 1, IER_THRE = 2, IER_LINE = 4, IER_MASK = 0x0f,
 	IIR_NONE = 1, IIR_THRE = 2, IIR_RX = 4, IIR_LINE = 6, IIR_FIFOS = 0xc0,
@@ -30,7 +33,7 @@ static bool holds_fifo(const void *self)
 	return u->rx_count <= FIFO && u->rx_head < FIFO;
 }
 
-/* ---- interrupts ------------------------------------------------------------------ */
+/* ---- interrupts ------------------------------------------------------- */
 
 static uint8_t cause(const struct uart *u)
 {
@@ -54,7 +57,7 @@ static void update_line(struct sm_cx *cx)
 	u->line = high;
 }
 
-/* ---- data ---------------------------------------------------------------------------- */
+/* ---- data ------------------------------------------------------------- */
 
 static void push(struct uart *u, uint8_t byte)
 {
@@ -100,7 +103,7 @@ static void transmit(struct sm_cx *cx, uint8_t byte)
 	u->thre = true;
 }
 
-/* ---- registers ------------------------------------------------------------------------- */
+/* ---- registers -------------------------------------------------------- */
 
 static uint8_t modem_status(const struct uart *u)
 {
@@ -207,7 +210,7 @@ static void answer(struct sm_cx *cx, uint64_t value)
 	sm_effect(cx, EFFECT_MAILBOX_ANSWER, &a, NULL, 0);
 }
 
-/* ---- events -------------------------------------------------------------------------------- */
+/* ---- events ----------------------------------------------------------- */
 
 static bool is_read(const struct sm_cx *cx)
 {

@@ -42,7 +42,7 @@ static void configure(struct sm_cx *cx)
 	((struct vmbus *)cx->self)->vps = ((const struct rec_config *)cx->p)->vps;
 }
 
-/* ---- messages ----------------------------------------------------------------- */
+/* ---- messages --------------------------------------------------------- */
 
 /* False: malformed, or not for the bus. */
 static bool parse(const struct sm_cx *cx, struct vmbus_msg *ret)
@@ -94,7 +94,7 @@ static void drop(struct sm_cx *cx)
 	((struct vmbus *)cx->self)->dropped++;
 }
 
-/* ---- contact -------------------------------------------------------------------- */
+/* ---- contact ---------------------------------------------------------- */
 
 static bool acceptable(const struct vmbus *b, uint32_t version, uint32_t vp)
 {
@@ -152,7 +152,7 @@ static void answer_unload(struct sm_cx *cx)
 	send(cx, p->vp, m, vmbus_put_bare(m, VMBUS_UNLOADED));
 }
 
-/* ---- offers ------------------------------------------------------------------------ */
+/* ---- offers ----------------------------------------------------------- */
 
 static struct rec_connected connection(const struct vmbus *b)
 {
@@ -181,7 +181,7 @@ static void end_offers(struct sm_cx *cx)
 	send_to_guest(cx, m, vmbus_put_bare(m, VMBUS_ALL_OFFERS));
 }
 
-/* ---- routing ------------------------------------------------------------------------- */
+/* ---- routing ---------------------------------------------------------- */
 
 static struct sm_ref channel_of(const struct sm_cx *cx, uint32_t relid)
 {
@@ -322,7 +322,7 @@ static void answer_unknown(struct sm_cx *cx)
 						     VMBUS_FAILED, 0));
 }
 
-/* ---- disconnecting --------------------------------------------------------------------- */
+/* ---- disconnecting ---------------------------------------------------- */
 
 static void leave(struct sm_cx *cx)
 {
@@ -445,5 +445,7 @@ static void end_connection(struct sm_cx *cx)
 #define SM_PREFIX vmbus
 #define SM_KIND KIND_vmbus
 #define SM_CAPACITY CAPACITY_vmbus
-#define SM_DOC "The connection of guest and VMBus: contact, offers, routing, unload (protocol B.7; include/linux/hyperv.h)."
+#define SM_DOC \
+	"The connection of guest and VMBus: contact, offers, routing, unload " \
+	"(protocol B.7; include/linux/hyperv.h)."
 #include "engine/sm_define.h"

@@ -49,7 +49,7 @@ static uint64_t all_ones(unsigned size)
 	return size >= 8 ? UINT64_MAX : ((uint64_t)1 << size * 8) - 1;
 }
 
-/* ---- ports and memory ------------------------------------------------------ */
+/* ---- ports and memory ------------------------------------------------- */
 
 static void hand_port(struct sm_cx *cx, uint16_t kind, uint16_t event,
 		      const struct rec_exit_pio *p)
@@ -85,7 +85,7 @@ static void answer_mmio(struct sm_cx *cx)
 	answer(cx, p->generation, p->is_read ? all_ones(p->size) : 0, false);
 }
 
-/* ---- synthetic MSRs --------------------------------------------------------- */
+/* ---- synthetic MSRs --------------------------------------------------- */
 
 static bool of_partition(uint32_t msr)
 {
@@ -255,7 +255,7 @@ static void write_msr(struct sm_cx *cx)
 	answer(cx, p->generation, 0, !known);
 }
 
-/* ---- the rest ----------------------------------------------------------------- */
+/* ---- the rest --------------------------------------------------------- */
 
 static void refuse_call(struct sm_cx *cx)
 {

@@ -22,10 +22,6 @@
 
 #include <string.h>
 
-/* enum wire_command_op */
-enum { COMMAND_VP_START = 1, COMMAND_RESET = 2, COMMAND_POWER_OFF = 3 };
-/* enum wire_exit_fatal */
-enum { FATAL_TRIPLE = 1, FATAL_GUEST_ENDED = 4 };
 enum {
 	HYPERCALL_ENABLE = 1 << 0,
 	HYPERCALL_LOCKED = 1 << 1,
@@ -62,7 +58,7 @@ static void say(struct sm_cx *cx, const char *text, size_t len)
 	sm_post(cx, ref_of(KIND_uart, 0), uart_EV_TEXT, &b, text, len);
 }
 
-/* ---- configuration and start -------------------------------------------------- */
+/* ---- configuration and start ------------------------------------------ */
 
 static bool config_sound(const struct sm_cx *cx)
 {
@@ -174,7 +170,7 @@ static void give_up(struct sm_cx *cx)
 	end_vm(cx);
 }
 
-/* ---- what goes on while the guest runs ------------------------------------------- */
+/* ---- what goes on while the guest runs -------------------------------- */
 
 static void pass_in_force(struct sm_cx *cx)
 {
@@ -360,7 +356,7 @@ static void tell_crash(struct sm_cx *cx)
 	say(cx, (const char *)cx->tail, len);
 }
 
-/* ---- reset and end ------------------------------------------------------------------ */
+/* ---- reset and end ---------------------------------------------------- */
 
 static void quiesce(struct sm_cx *cx)
 {
@@ -464,5 +460,7 @@ static void reject(struct sm_cx *cx)
 #define SM_KIND KIND_vtl
 #define SM_CAPACITY CAPACITY_vtl
 #define SM_REJECT_WITH reject
-#define SM_DOC "VTL0, the guest as a whole: configuration, start, reset, crash, power off (Hyper-V TLFS; ACPI 6.4, 4.8.3)."
+#define SM_DOC \
+	"VTL0, the guest as a whole: configuration, start, reset, crash, power off " \
+	"(Hyper-V TLFS; ACPI 6.4, 4.8.3)."
 #include "engine/sm_define.h"
