@@ -56,7 +56,7 @@ replace() {
 	owner
 	before=$pid
 	t0=$(now_ms)
-	if ! timeout 30 /a/holdfast service --state "$hf_state" --to "$to" >/tmp/service.out 2>&1; then
+	if ! timeout 30 /a/holdfast service --state "$hf_state" --to "$to" --expect-difference scsi.GUEST_WRITE.tail >/tmp/service.out 2>&1; then
 		fail "replacement $n (to $to): $(tail -n 1 /tmp/service.out)"
 		return 1
 	fi
