@@ -28,12 +28,6 @@ struct arena {
 	uint16_t *next;                /* row -> next row of the same pair */
 };
 
-struct message {
-	struct sm_ref to, from;
-	uint16_t event, reserved;
-	uint32_t len;                  /* of what follows, padded to 8 behind */
-};
-
 struct world {
 	const struct registry *registry;
 	struct arena arena[LIMIT_KINDS];
@@ -142,7 +136,7 @@ struct world *world_new(const struct registry *r)
 	w->inbox = malloc(LIMIT_INBOX_BYTES);
 	w->effects = malloc(LIMIT_TURN_BYTES);
 	w->scratch = malloc(LIMIT_PAYLOAD);
-	w->deferred = malloc(LIMIT_DEFERRED * (LIMIT_PAYLOAD + sizeof(struct message)));
+	w->deferred = malloc(LIMIT_DEFERRED * (LIMIT_PAYLOAD + sizeof(struct sm_message)));
 	if (!w->inbox || !w->effects || !w->scratch || !w->deferred || blobs_init(&w->blobs) < 0)
 		return world_free(w);
 	for (unsigned k = 0; k < LIMIT_KINDS; k++) {
@@ -362,7 +356,7 @@ static bool deferred_sound(const struct world *w, const struct arena *a, sm_blob
 	size_t total = blobs_len(&w->blobs, deferred), at = 0;
 	unsigned n = 0;
 
-	for (struct message m; at < total; at += sizeof(m) + padded(m.len)) {
+	for (struct sm_message m; at < total; at += sizeof(m) + padded(m.len)) {
 		if (blobs_read(&w->blobs, deferred, at, &m, sizeof(m)) != sizeof(m) ||
 		    m.len > LIMIT_PAYLOAD || padded(m.len) > total - at - sizeof(m) ||
 		    m.event >= CODES || !a->event_at[m.event] || ++n > LIMIT_DEFERRED)
@@ -438,12 +432,12 @@ void sm_effect(struct sm_cx *cx, uint16_t code, const void *fixed, const void *t
 static void enqueue(struct world *w, struct sm_ref to, struct sm_ref from, uint16_t event,
 		    const void *fixed, size_t fixed_len, const void *tail, size_t len)
 {
-	struct message *m = (struct message *)(void *)(w->inbox + w->inbox_end);
+	struct sm_message *m = (struct sm_message *)(void *)(w->inbox + w->inbox_end);
 	size_t total = fixed_len + len;
 
 	fact(total <= LIMIT_PAYLOAD);
 	fact(w->inbox_end + sizeof(*m) + padded(total) <= LIMIT_INBOX_BYTES);
-	*m = (struct message){ .to = to, .from = from, .event = event, .len = (uint32_t)total };
+	*m = (struct sm_message){ .to = to, .from = from, .event = event, .len = (uint32_t)total };
 	if (fixed_len)
 		memcpy(m + 1, fixed, fixed_len);
 	if (len)
@@ -576,17 +570,17 @@ void sm_raise_level(struct sm_cx *cx, unsigned level)
 
 /* ---- stepping ---------------------------------------------------------------- */
 
-/* Puts an event off: appended to the instance's queue, as struct message. */
+/* Puts an event off: appended to the instance's queue, as struct sm_message. */
 static bool defer(struct world *w, struct sm_head *h, const struct sm_cx *cx, uint32_t len,
 		  const void *payload)
 {
-	struct message m = { .from = cx->from, .event = cx->event->code, .len = len };
+	struct sm_message m = { .from = cx->from, .event = cx->event->code, .len = len };
 	size_t at = 0, total = blobs_len(&w->blobs, h->deferred);
 	unsigned n = 0;
 	static const uint8_t zeros[8];
 	sm_blob grown;
 
-	for (struct message old; at < total; at += sizeof(old) + padded(old.len), n++)
+	for (struct sm_message old; at < total; at += sizeof(old) + padded(old.len), n++)
 		blobs_read(&w->blobs, h->deferred, at, &old, sizeof(old));
 	if (n >= LIMIT_DEFERRED ||
 	    w->blobs.n_free < (sizeof(m) + padded(len)) / LIMIT_BLOB_CHUNK + 4)
@@ -611,7 +605,7 @@ static void undefer(struct world *w, struct sm_head *h, struct sm_ref self)
 	blobs_free(&w->blobs, h->deferred);
 	h->deferred = 0;
 	for (size_t at = 0; at < total;) {
-		struct message m;
+		struct sm_message m;
 
 		memcpy(&m, w->deferred + at, sizeof(m));
 		enqueue(w, self, m.from, m.event, NULL, 0, w->deferred + at + sizeof(m), m.len);
@@ -732,7 +726,7 @@ struct turn world_turn(struct world *w, const struct event *ev)
 	cx.ref = (struct sm_ref){ ev->kind, ev->index, ev->generation };
 	deliver(w, &cx, ev->code, ev->payload, ev->len);
 	while (w->inbox_head < w->inbox_end) {
-		const struct message *m = (const void *)(w->inbox + w->inbox_head);
+		const struct sm_message *m = (const void *)(w->inbox + w->inbox_head);
 
 		fact(++steps < LIMIT_TURN_STEPS);
 		w->inbox_head += (uint32_t)sizeof(*m) + padded(m->len);

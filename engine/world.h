@@ -58,6 +58,15 @@ struct event {
 	uint32_t len;
 };
 
+/* A message between machines; also an event that was put off, as it lies in
+ * sm_head.deferred: payload behind it, padded to 8 bytes. Saved, so the layout
+ * is on disk; checked by world_loaded() before anybody walks it. */
+struct sm_message {
+	struct sm_ref to, from;
+	uint16_t event, reserved;
+	uint32_t len;                        /* of the payload */
+};
+
 /* What a turn asked for; memory of the world, valid until the next turn. */
 struct turn {
 	const uint8_t *effects;              /* canonical bytes */

@@ -40,6 +40,17 @@ static sm_blob random_blob(struct world *w, uint64_t *seed)
 	return toy_random(seed) % 3 ? 0 : world_blob_new(w, bytes, len);
 }
 
+/* One event of a lamp that was put off, with a random payload. */
+static sm_blob deferred_event(struct world *w, uint64_t *seed)
+{
+	struct { struct sm_message m; uint64_t payload; } e = {
+		.m = { .event = world_registry(w)->machines[KIND_LAMP]->events[0].code, .len = 8 },
+		.payload = toy_random(seed),
+	};
+
+	return world_blob_new(w, &e, sizeof(e));
+}
+
 static void fill_lamp(struct world *w, uint16_t index, uint64_t *seed)
 {
 	struct lamp *l = world_place(w, KIND_LAMP, index, (uint32_t)toy_random(seed) | 1);
@@ -47,7 +58,7 @@ static void fill_lamp(struct world *w, uint16_t index, uint64_t *seed)
 	fact(l);
 	l->sm.state = toy_random(seed) & 1 ? lamp_LIT : lamp_DARK;
 	l->power = l->sm.state == lamp_LIT;
-	l->sm.deferred = l->power ? random_blob(w, seed) : 0;
+	l->sm.deferred = l->power ? deferred_event(w, seed) : 0;
 	l->watt = toy_random(seed);
 	l->hue = (uint8_t)toy_random(seed);
 	l->presses = (uint32_t)toy_random(seed);
