@@ -2,6 +2,8 @@
  * wait for the servicing machine's report. Whatever the file can have wrong is
  * refused here, before anything changes. */
 #include "servicing/commands.h"
+
+#include "engine/fact.h"
 #include "servicing/control_client.h"
 
 #include <cjson/cJSON.h>
@@ -100,21 +102,66 @@ static int open_executable(const char *path)
 	return -EINVAL;
 }
 
+/* What custody says of the take-over that this servicing was. */
+struct outcome {
+	bool known;
+	char build[32];
+	uint32_t epoch;
+	uint64_t gap_ns, inflight;
+};
+
+static struct outcome outcome_of(const char *state)
+{
+	struct outcome o = { 0 };
+	struct custody c;
+	uint64_t n;
+
+	if (control_custody(state, &c) < 0)
+		return o;
+	n = atomic_load(&c.stats->n_gaps);
+	if (n) {
+		uint64_t last = (n - 1) % ARRAY_LEN(c.stats->gap);
+
+		o.known = true;
+		snprintf(o.build, sizeof(o.build), "%.31s", c.stats->gap[last].build);
+		o.epoch = c.stats->gap[last].epoch;
+		o.gap_ns = c.stats->gap[last].gap_ns;
+		o.inflight = c.stats->gap[last].inflight;
+	}
+	custody_detach(&c);
+	return o;
+}
+
+static void print_json(const struct control_reply *reply, const struct outcome *out)
+{
+	cJSON *o = cJSON_CreateObject();
+	char *text;
+
+	cJSON_AddNumberToObject(o, "status", reply->status);
+	cJSON_AddStringToObject(o, "text", reply->text);
+	if (out->known) {
+		cJSON_AddStringToObject(o, "build", out->build);
+		cJSON_AddNumberToObject(o, "epoch", out->epoch);
+		cJSON_AddNumberToObject(o, "ring_service_gap_ms", (double)out->gap_ns / 1e6);
+		cJSON_AddNumberToObject(o, "inflight", (double)out->inflight);
+	}
+	text = cJSON_PrintUnformatted(o);
+	printf("%s\n", text);
+	free(text);
+	cJSON_Delete(o);
+}
+
 static void print_result(const struct arguments *a, const struct control_reply *reply)
 {
-	if (a->json) {
-		cJSON *o = cJSON_CreateObject();
-		char *text;
+	struct outcome o = { 0 };
 
-		cJSON_AddNumberToObject(o, "status", reply->status);
-		cJSON_AddStringToObject(o, "text", reply->text);
-		text = cJSON_PrintUnformatted(o);
-		printf("%s\n", text);
-		free(text);
-		cJSON_Delete(o);
-	} else if (reply->status == 0) {
-		printf("%s\n", reply->text);
-	}
+	if (reply->status == 0)
+		o = outcome_of(a->state);
+	if (a->json)
+		print_json(reply, &o);
+	else if (reply->status == 0 && o.known)
+		printf("replaced build=%s epoch=%u gap_ms=%.3f inflight=%llu\n", o.build, o.epoch,
+		       (double)o.gap_ns / 1e6, (unsigned long long)o.inflight);
 	if (reply->status)
 		fprintf(stderr, "holdfast: not replaced, the old one goes on: %s\n",
 			reply->text[0] ? reply->text : strerror((int)reply->status));
