@@ -50,20 +50,30 @@ io_goes_on() {
 	done
 }
 
+# A replacement counts only when requests were in flight at the flip: custody says so.
 replace() {
 	n=$((replacements + 1))
-	if [ $((n % 2)) = 1 ]; then to=/b/holdfast; else to=/a/holdfast; fi
-	owner
-	before=$pid
-	t0=$(now_ms)
-	if ! timeout 30 /a/holdfast service --state "$hf_state" --to "$to" --expect-difference scsi.GUEST_WRITE.tail >/tmp/service.out 2>&1; then
-		fail "replacement $n (to $to): $(tail -n 1 /tmp/service.out)"
-		return 1
-	fi
-	t1=$(now_ms)
-	if ! new_owner "$before"; then fail "replacement $n: process $before is still the paravisor"; return 1; fi
+	tries=0
+	while :; do
+		if [ "${serves#"${serves%?}"}" = a ]; then to=b; else to=a; fi
+		owner
+		before=$pid
+		t0=$(now_ms)
+		if ! timeout 30 /a/holdfast service --state "$hf_state" --to "/$to/holdfast" \
+			--expect-difference scsi.GUEST_WRITE.tail >/tmp/service.out 2>&1; then
+			fail "replacement $n (to $to): $(tail -n 1 /tmp/service.out)"
+			return 1
+		fi
+		t1=$(now_ms)
+		if ! new_owner "$before"; then fail "replacement $n: process $before is still the paravisor"; return 1; fi
+		serves=$serves$to
+		inflight=$(tail -n 1 /tmp/service.out | field inflight)
+		[ "${inflight:-0}" = 0 ] || break
+		tries=$((tries + 1))
+		if [ $tries -ge 20 ]; then fail "replacement $n: never with a request in flight"; return 1; fi
+	done
 	replacements=$n
-	echo "HFEVENT kind=replacement n=$n t0=$t0 t1=$t1 inflight=- from=$before to=$pid"
+	echo "HFEVENT kind=replacement n=$n t0=$t0 t1=$t1 inflight=$inflight from=$before to=$pid"
 	io_goes_on "$t1" "replacement $n"
 }
 
@@ -89,6 +99,7 @@ kill_owner() {
 	t1=$(now_ms)
 	if ! new_owner "$killed"; then fail "kill $n: nobody took over from process $killed within 15 s"; return 1; fi
 	kills=$n
+	serves=$serves${serves#"${serves%?}"}
 	echo "HFEVENT kind=kill n=$n t0=$t0 t1=$t1 inflight=$inflight from=$killed to=$pid"
 	io_goes_on "$t1" "kill $n"
 }
@@ -104,9 +115,12 @@ events() {
 	done
 }
 
+# Which builds served, in order; the event log has to say the same.
+serves=a
 guest_start /a
 if guest_wait 90 'HFGUEST ready' && guest_wait 60 'HFGUEST running raw ext4|HFGUEST running ext4 raw'; then
 	say "guest running after $(($(now_ms) - started)) ms"
+	nice /a/holdfast archive --state "$hf_state" >/tmp/archive.out 2>&1 &
 	sleep 1
 	events
 	owner
@@ -129,10 +143,21 @@ else
 	failed=yes
 fi
 
+if [ $failed = no ]; then
+	wait
+	logged=$(/a/holdfast log --state "$hf_state" --machine servicing 2>/tmp/log.err | sed -n 's/.* SERVING .*bytes: 302e312e302d6\(.\).*/\1/p' | tr -d '\n' | tr 12 ab)
+	echo "HFSERVED events=$serves log=$logged"
+	if [ "$serves" != "$logged" ]; then
+		fail "the log says that '$logged' served, the events say '$serves' $(tail -n 1 /tmp/log.err) $(tail -n 1 /tmp/archive.out)"
+	fi
+fi
+
 grep -a -E 'HF(GUEST|LOAD|BAD)' "$hf_console" | sed 's/^/HFCON /' || true
 if [ $failed = yes ]; then
 	tail -n 20 "$hf_console" | cut -c 1-200 | sed 's/^/HFCON /'
 	tail -n 20 /tmp/run.err | sed 's/^/HFBED run: /'
+	# Where everything stood, for whoever has to find out why.
+	/a/holdfast inspect --state "$hf_state" 2>&1 | grep -v -E '^disk|EMPTY|^uart' | cut -c 1-900 | sed 's/^/HFDUMP /'
 fi
 # The least delay between a line's making and its coming here is near 0: that gives the offset of the clocks.
 offset=$(awk '$2 == "HFSTAT" && $4 ~ /^t=[0-9]+$/ { d = $1 - substr($4, 3); if (!n++ || d < min) min = d } END { print n ? min : "unknown" }' "$hf_console")
