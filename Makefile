@@ -11,7 +11,7 @@ all: $(BUILD)/a/build.ninja
 
 # Debian packages, once. tests/packages.txt and tests/bed/packages.txt name them.
 deps: $(BUILD)/.deps
-$(BUILD)/.deps: tests/packages.txt tests/bed/packages.txt
+$(BUILD)/.deps: $(wildcard tests/packages.txt tests/*/packages.txt)
 	@mkdir -p $(BUILD)
 	@missing=$$(cat $^ | grep -v '^\#' | xargs -n1 sh -c 'dpkg -s "$$0" >/dev/null 2>&1 || echo "$$0"'); \
 	if [ -n "$$missing" ]; then \
