@@ -230,10 +230,28 @@ static void flip_refused(struct paravisor *p)
 	lane_offer(&p->lane, &e);
 }
 
+#if HOLDFAST_SABOTAGE
+/* A test of the hands: one turn a batch, and nothing of them outlives it. */
+static bool forgets(void)
+{
+	const char *how = getenv("HOLDFAST_SABOTAGE");
+
+	return how && strcmp(how, "rebuild") == 0;
+}
+#endif
+
 static int serve(struct paravisor *p)
 {
+#if HOLDFAST_SABOTAGE
+	p->lane.max_batch = forgets() ? 1 : p->lane.max_batch;
+#endif
 	for (;;) {
 		unsigned n = lane_batch(&p->lane);
+
+#if HOLDFAST_SABOTAGE
+		if (n && forgets())
+			hands_rebuild(p->hands, p->world);
+#endif
 
 		if (p->flip_asked) {
 			if (flip(p))
