@@ -91,6 +91,7 @@ struct hands *hands_new(struct custody *c, const struct registry *r)
 	if (!h->bytes || !h->iov || !open_all(h))
 		return hands_free(h);
 	read_rows(h);
+	timers_find(h);
 	h->fds_changed = true;
 	return h;
 }
@@ -162,7 +163,7 @@ int hands_rebuild(struct hands *h, const struct world *w)
 	h->held = h->kick_part = false;
 	h->n_answers = 0;
 	h->answer_bytes = 0;
-	h->timer_told = 0;
+	timers_forget(h);
 	h->fds_changed = true;
 	hands_declare(h, w);
 	for (uint32_t i = 0; i < LIMIT_CHANNELS; i++)

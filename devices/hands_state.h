@@ -15,6 +15,7 @@
 enum {
 	CHANNEL_WORDS = LIMIT_CHANNELS / 64,
 	ANSWERS_MAX = LIMIT_BATCH + LIMIT_CHANNELS, /* what a lane can stage at once */
+	TIMERS_MAX = 16,                            /* looked at in every loop */
 	SINT_VMBUS = 2,
 	EVENT_FLAGS = SINT_VMBUS * 256,             /* offset in a SIEFP page (protocol B.2) */
 	SYNIC_ENABLED = 1,
@@ -44,6 +45,13 @@ struct chan {
 };
 
 enum row_role { ROW_OTHER = 0, ROW_KICK, ROW_CQ, ROW_DOOR };
+
+/* An instance with a deadline; only `told` ever changes. */
+struct timer {
+	uint16_t kind, index, code;
+	uint32_t offset;          /* of the field */
+	uint64_t told;            /* deadline for which TIMER was offered */
+};
 
 struct answer {
 	struct lane_event e;      /* `fixed` and `tail` point to `bytes` of the hands */
@@ -80,7 +88,8 @@ struct hands {
 	bool cq_ready;                /* completions may lie there */
 	bool held;                    /* a source has more than there is room for */
 	bool kick_part;               /* at the flush */
-	uint64_t timer_told;          /* deadline for which TIMER was offered */
+	struct timer timer[TIMERS_MAX];
+	unsigned n_timers;
 
 	struct answer answer[ANSWERS_MAX];
 	unsigned n_answers;
@@ -136,6 +145,14 @@ uint8_t *answer_add(struct hands *h, uint16_t kind, uint16_t index, uint32_t gen
 void request_submit(struct hands *h, const struct effect *e, bool redo);
 /* As uring_again: from the live scsi machine. */
 void request_again(void *user, uint32_t slot, uint32_t generation);
+
+/* ---- timers.c ----------------------------------------------------------- */
+void timers_find(struct hands *h);     /* once */
+void timers_forget(struct hands *h);   /* what was told is told again */
+/* Of the timer @n, 0: none, or told. */
+uint64_t timer_deadline(const struct hands *h, const struct world *w, unsigned n);
+/* The first that was not told; UINT64_MAX: none, or nothing is owned. */
+uint64_t timers_next(const struct hands *h);
 
 /* ---- declared state from machines --------------------------------------- */
 void hands_declare(struct hands *h, const struct world *w);

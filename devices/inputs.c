@@ -219,22 +219,26 @@ static void raw_notice(const struct wire_notice *n, uint16_t kind, uint16_t code
 	e->tail_len = n->bytes > fixed ? n->bytes - fixed : 0;
 }
 
-/* What only the partition knows: where RAM has its gap, clocks and frequencies. */
-static struct rec_config complete_config(const struct wire_header *w, const struct wire_notice *n)
+/* What `run` cannot know is 0 in its configuration; the partition's header has
+ * known it since the machine was made. */
+static void complete_config(const struct wire_header *h, struct wire_notice *n)
 {
 	struct rec_config config;
 
 	memcpy(&config, n->data, sizeof(config));
-	config.low_bytes = w->ram_low_bytes;
-	config.wall_ns = w->wall_ns;
-	config.tsc_hz = w->tsc_hz;
-	config.apic_hz = w->apic_hz;
-	return config;
+	if (config.low_bytes == 0)
+		config.low_bytes = h->ram_low_bytes;
+	if (config.wall_ns == 0)
+		config.wall_ns = h->wall_ns;
+	if (config.tsc_hz == 0)
+		config.tsc_hz = h->tsc_hz;
+	if (config.apic_hz == 0)
+		config.apic_hz = h->apic_hz;
+	memcpy(n->data, &config, sizeof(config));
 }
 
-static bool offer_notice(struct collector *c, const struct wire_notice *n, uint64_t pos)
+static bool offer_notice(struct collector *c, struct wire_notice *n, uint64_t pos)
 {
-	struct rec_config config;
 	struct rec_operator op = { .op = n->op, .arg = n->arg, .value = n->value,
 				   .token = n->token };
 	struct rec_successor news = { .slot = n->arg, .status = n->op == OP_SUCCESSOR_GONE,
@@ -244,9 +248,8 @@ static bool offer_notice(struct collector *c, const struct wire_notice *n, uint6
 				.tail = n->data, .tail_len = n->bytes };
 
 	if (n->op == OP_CONFIG) {
-		raw_notice(n, KIND_vtl, vtl_EV_CONFIG, sizeof(config), &e);
-		config = complete_config(c->h->c->h, n);
-		e.fixed = &config;
+		complete_config(c->h->c->h, n);
+		raw_notice(n, KIND_vtl, vtl_EV_CONFIG, sizeof(struct rec_config), &e);
 	} else if (n->op == OP_DISK) {
 		raw_notice(n, KIND_disk, disk_EV_CONFIG, sizeof(struct rec_disk_config), &e);
 	} else if (n->op == OP_SUCCESSOR_READY || n->op == OP_SUCCESSOR_GONE) {
@@ -321,16 +324,21 @@ static void collect_console(struct collector *c)
 
 static void collect_timers(struct collector *c)
 {
-	const struct servicing *s = world_at(c->w, KIND_servicing, 0);
-	struct rec_deadline d = { .deadline_ns = s ? s->deadline_ns : 0 };
-	struct lane_event e = { .kind = KIND_servicing, .code = servicing_EV_TIMER,
-				.fixed = &d, .fixed_len = sizeof(d) };
+	struct hands *h = c->h;
+	uint64_t now = 0;
 
-	if (d.deadline_ns == 0 || d.deadline_ns == c->h->timer_told ||
-	    custody_now_ns(c->h->c) < d.deadline_ns)
-		return;
-	if (offer(c, &e))
-		c->h->timer_told = d.deadline_ns;
+	for (unsigned i = 0; i < h->n_timers; i++) {
+		struct timer *t = &h->timer[i];
+		struct rec_deadline d = { .deadline_ns = timer_deadline(h, c->w, i) };
+		struct lane_event e = { .kind = t->kind, .index = t->index, .code = t->code,
+					.fixed = &d, .fixed_len = sizeof(d) };
+
+		if (d.deadline_ns == 0)
+			continue;
+		now = now ? now : custody_now_ns(h->c);
+		if (now >= d.deadline_ns && offer(c, &e))
+			t->told = d.deadline_ns;
+	}
 }
 
 /* ---- completions -------------------------------------------------------- */
@@ -591,17 +599,16 @@ unsigned hands_fds(const struct hands *h, int *fds, unsigned max)
 double hands_patience(const struct hands *h)
 {
 	const double soon = 1e-3, long_time = 1.0;
-	const struct servicing *s = h->world ? world_at(h->world, KIND_servicing, 0) : NULL;
-	uint64_t now;
+	uint64_t next, now;
 
 	if (h->held || h->cq_ready || uring_waiting(&h->uring) ||
 	    channels_next(&h->ready, 0) < LIMIT_CHANNELS)
 		return soon;
-	if (!s || s->deadline_ns == 0 || s->deadline_ns == h->timer_told)
+	next = timers_next(h);
+	if (next == UINT64_MAX)
 		return long_time;
 	now = custody_now_ns(h->c);
-	if (s->deadline_ns <= now + 1000000)
+	if (next <= now + 1000000)
 		return soon;
-	return s->deadline_ns - now > 1000000000 ? long_time
-						 : (double)(s->deadline_ns - now) / 1e9;
+	return next - now > 1000000000 ? long_time : (double)(next - now) / 1e9;
 }

@@ -6,6 +6,7 @@
 #include "devices/test_bed.h"
 #include "statemachines/channel.h"
 #include "statemachines/gpadl.h"
+#include "statemachines/heartbeat_ic.h"
 #include "statemachines/scsi.h"
 #include "statemachines/vmbus.h"
 #include "statemachines/vp.h"
@@ -501,6 +502,34 @@ Test(hands, a_request_is_placed_again_from_its_machine)
 }
 
 /* ---- people ------------------------------------------------------------- */
+
+/* ---- deadlines ----------------------------------------------------------- */
+
+Test(hands, a_deadline_is_told_once_and_again_by_the_next_owner)
+{
+	struct heartbeat_ic *beat;
+
+	world_spawn_fixed(w, KIND_heartbeat_ic, 1);
+	beat = (struct heartbeat_ic *)(uintptr_t)world_at(w, KIND_heartbeat_ic, 0);
+	cr_assert_eq(collect(), 0, "no deadline");
+	beat->deadline_ns = custody_now_ns(&c) + 50000000;
+	cr_assert_eq(collect(), 0, "not yet");
+	h->cq_ready = false;
+	cr_assert_lt(hands_patience(h), 0.06);
+	while (custody_now_ns(&c) < beat->deadline_ns)
+		;
+	cr_assert_eq(collect(), 1);
+	cr_assert(got[0].kind == KIND_heartbeat_ic && got[0].code == heartbeat_ic_EV_TIMER);
+	cr_assert_eq(((const struct rec_deadline *)got[0].fixed)->deadline_ns, beat->deadline_ns);
+	cr_assert_eq(collect(), 0, "told");
+	cr_assert_gt(hands_patience(h), 0.5);
+	hands_rebuild(h, w);
+	cr_assert_eq(collect(), 1);
+	timers_forget(h);
+	cr_assert_lt(hands_patience(h), 0.01);
+	hands_disarm(h);
+	cr_assert_gt(hands_patience(h), 0.5, "a follower waits for nothing");
+}
 
 Test(hands, console_keeps_the_newest)
 {

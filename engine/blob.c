@@ -64,8 +64,7 @@ static uint32_t take(struct blobs *b)
 			return w * 64 + bit;
 		}
 	}
-	fact(!"a free chunk was counted but not found");
-	return 0;
+	fact_failed("a free chunk that was counted is there", __FILE__, __LINE__);
 }
 
 static bool valid(const struct blobs *b, sm_blob h)

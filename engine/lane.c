@@ -9,6 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of a ring: how far a checkpoint is behind, at most. A take-over after a death
+ * steps what lies behind it, some 7 ms for 8 MiB; packing takes 1 % at this. */
+enum { CHECKPOINT_PART = 32 };
+
 void lane_start(struct lane *l, struct custody *c, struct world *w, const struct slot_codec *codec,
 		const struct lane_ops *ops, void *hands, uint32_t epoch, const struct follower *f)
 {
@@ -60,7 +64,8 @@ static void append_confirm(struct lane *l, uint64_t seq, uint64_t time_ns, const
 	log_append(&l->log, &h, payload, (uint32_t)sizeof(c) + t->bytes);
 }
 
-static void perform_all(struct lane *l, uint64_t seq, const uint8_t *bytes, uint32_t len, bool redo)
+static void perform_all(struct lane *l, uint64_t seq, const uint8_t *bytes, uint32_t len,
+			bool redo)
 {
 	uint32_t at = 0, n = 0;
 	struct effect e;
@@ -138,7 +143,7 @@ unsigned lane_batch(struct lane *l)
 {
 	unsigned n;
 
-	if (l->log.end - l->checkpointed > l->log.size / 4 && l->n == 0)
+	if (l->log.end - l->checkpointed > l->log.size / CHECKPOINT_PART && l->n == 0)
 		l->input_stopped = lane_checkpoint(l) < 0 && log_room(&l->log) < batch_room(l);
 	if (l->input_stopped && log_room(&l->log) < batch_room(l)) {
 		atomic_fetch_add_explicit(&l->c->stats->log_full_waits, 1, memory_order_relaxed);

@@ -49,7 +49,7 @@ enum {
 	LIMIT_UNKNOWN = 1024,         /* bytes of fields only a newer build knows, per instance */
 	LIMIT_BLOB_CHUNK = 256,
 	LIMIT_BLOB_CHUNKS = 16384,    /* 4 MiB: the guest's quota for lists */
-	LIMIT_LOG_BYTES = 32 << 20,   /* one lane's ring; a checkpoint is made at each quarter */
+	LIMIT_LOG_BYTES = 32 << 20,   /* one lane's ring; lane.c says how often a checkpoint is made */
 	LIMIT_SLOT_BYTES = 8 << 20,   /* one checkpoint, packed */
 	LIMIT_CONSOLE_BYTES = 64 << 10,
 };

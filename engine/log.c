@@ -14,7 +14,7 @@
 
 enum {
 	CHAINED = offsetof(struct log_record, chain),
-	AHEAD_PART = 128, /* of the ring: what is given up at once, for one fence */
+	AHEAD = 512,      /* bytes given up and fetched before they are needed; further is too cold */
 };
 _Static_assert(sizeof(struct log_record) == 56, "on disk");
 
@@ -64,10 +64,8 @@ static uint64_t behind(const struct log_record *h, uint64_t at, uint64_t size)
  * they lie below `keep`, so that not every append needs a fence. */
 static void give_up(struct log_writer *lw, uint64_t bytes, uint64_t oldest)
 {
-	uint64_t ahead = lw->size / AHEAD_PART;
-
 	while (lw->end + bytes - oldest > lw->size ||
-	       (oldest < lw->keep && lw->end + bytes + ahead - oldest > lw->size)) {
+	       (oldest < lw->keep && lw->end + bytes + AHEAD - oldest > lw->size)) {
 		struct log_record h;
 
 		memcpy(&h, lw->ring + (oldest & (lw->size - 1)), sizeof(h));
@@ -87,17 +85,36 @@ static void make_way(struct log_writer *lw, uint64_t bytes)
 		give_up(lw, bytes, oldest);
 }
 
-static void put(struct log_writer *lw, struct log_record *h, const void *payload)
+/* A header is filled word by word: a field stored alone and read back as part
+ * of a wider word would stall each append. */
+union head {
+	uint64_t word[sizeof(struct log_record) / sizeof(uint64_t)];
+	struct log_record record;
+};
+
+static void head_fill(union head *u, const struct log_record *h, uint8_t lane, uint32_t len)
+{
+	u->word[0] = h->seq;
+	u->word[1] = h->time_ns;
+	u->word[2] = len | (uint64_t)h->type << 32 | (uint64_t)lane << 48 |
+		     (uint64_t)h->source << 56;
+	u->word[3] = h->kind | (uint64_t)h->index << 16 | (uint64_t)h->generation << 32;
+	u->word[4] = h->epoch | (uint64_t)h->code << 32 | (uint64_t)h->flags << 48;
+	u->word[5] = h->source_pos;
+}
+
+static void put(struct log_writer *lw, union head *u, const void *payload)
 {
 	uint8_t *at = lw->ring + (lw->end & (lw->size - 1));
 
-	h->lane = lw->lane;
-	h->chain = log_chain(h, payload, lw->chain);
-	memcpy(at, h, sizeof(*h));
-	if (h->len)
-		memcpy(at + sizeof(*h), payload, h->len);
-	lw->chain = h->chain;
-	lw->end = behind(h, lw->end, lw->size);
+	__builtin_prefetch(at + AHEAD, 1);
+	__builtin_prefetch(at + AHEAD + 64, 1);
+	lw->chain = log_chain(&u->record, payload, lw->chain);
+	u->record.chain = lw->chain;
+	memcpy(at, u, sizeof(*u));
+	if (u->record.len)
+		memcpy(at + sizeof(*u), payload, u->record.len);
+	lw->end = behind(&u->record, lw->end, lw->size);
 }
 
 /* A record never wraps, and what is left behind one has room for a pad's
@@ -112,12 +129,13 @@ void log_append(struct log_writer *lw, const struct log_record *h, const void *p
 {
 	uint64_t cost = log_cost(len);
 	uint64_t left = lw->size - (lw->end & (lw->size - 1));
-	struct log_record copy = *h;
+	union head copy;
 
-	copy.len = len;
+	head_fill(&copy, h, lw->lane, len);
 	if (!fits(left, cost)) {
-		struct log_record pad = { .type = LOG_PAD };
+		union head pad;
 
+		head_fill(&pad, &(struct log_record){ .type = LOG_PAD }, lw->lane, 0);
 		make_way(lw, left);
 		put(lw, &pad, NULL);
 	}

@@ -14,7 +14,8 @@ static void note_text(const uint8_t *p, size_t len, char *ret, size_t capacity)
 		const uint8_t *id = p + sizeof(*n) + name;
 
 		if (n->n_type == NT_GNU_BUILD_ID && n->n_descsz >= 4) {
-			snprintf(ret, capacity, "%02x%02x%02x%02x", id[0], id[1], id[2], id[3]);
+			snprintf(ret, capacity, "%02x%02x%02x%02x", id[0], id[1], id[2],
+				 id[3]);
 			return;
 		}
 		if (sizeof(*n) + name + desc >= len)

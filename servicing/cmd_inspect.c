@@ -92,6 +92,8 @@ static void add_ownership(cJSON *tree, const struct custody *c)
 	decode_number(o, "faults", atomic_load(&c->h->faults));
 	decode_number(o, "vp_stopped", atomic_load(&c->h->vp_stopped));
 	decode_number(o, "vp_wait_ns_max", atomic_load(&c->h->vp_wait_ns_max));
+	decode_number(o, "death_ns", atomic_load(&c->h->death_ns));
+	decode_number(o, "served_ns", atomic_load(&c->h->served_ns));
 }
 
 static void add_procs(cJSON *tree, const struct custody *c)
@@ -182,6 +184,31 @@ static void add_stats(cJSON *tree, const struct custody *c)
 	decode_number(o, "doorbells_unmatched", atomic_load(&c->stats->doorbells_unmatched));
 }
 
+/* The last take-overs, by the owner's count; those being overwritten are left out. */
+static void add_gaps(cJSON *tree, const struct custody *c)
+{
+	static const char *const reasons[] = { NULL, "first", "planned", "death", "rollback" };
+	cJSON *all = cJSON_AddObjectToObject(tree, "gaps");
+	uint64_t n = atomic_load(&c->stats->n_gaps);
+
+	for (uint64_t i = n > ARRAY_LEN(c->stats->gap) - 1 ? n - ARRAY_LEN(c->stats->gap) + 1 : 0;
+	     i < n; i++) {
+		uint64_t at = i % ARRAY_LEN(c->stats->gap);
+		char key[24];
+		cJSON *o;
+
+		snprintf(key, sizeof(key), "%llu", (unsigned long long)i);
+		o = cJSON_AddObjectToObject(all, key);
+		cJSON_AddStringToObject(o, "reason", name_of(reasons, ARRAY_LEN(reasons),
+							     c->stats->gap[at].reason));
+		decode_number(o, "epoch", c->stats->gap[at].epoch);
+		decode_number(o, "seq", c->stats->gap[at].seq);
+		decode_number(o, "gap_ns", c->stats->gap[at].gap_ns);
+		decode_number(o, "inflight", c->stats->gap[at].inflight);
+		add_text(o, "build", c->stats->gap[at].build, sizeof(c->stats->gap[at].build));
+	}
+}
+
 static void add_world(cJSON *tree, const struct world *w)
 {
 	const struct lane_state *l = world_lane_const(w);
@@ -218,6 +245,7 @@ static cJSON *tree_of(const struct view *v)
 	add_mailboxes(tree, &v->c);
 	add_log(tree, &v->c);
 	add_stats(tree, &v->c);
+	add_gaps(tree, &v->c);
 	add_world(tree, v->world);
 	return tree;
 }

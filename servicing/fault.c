@@ -24,7 +24,8 @@ void fault_install(struct custody *c, const struct lane_state *lane)
 	static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT };
 	static char stack[64 << 10];
 	stack_t ss = { .ss_sp = stack, .ss_size = sizeof(stack) };
-	struct sigaction sa = { .sa_handler = on_fault, .sa_flags = (int)(SA_ONSTACK | SA_RESETHAND) };
+	struct sigaction sa = { .sa_handler = on_fault,
+				.sa_flags = (int)(SA_ONSTACK | SA_RESETHAND) };
 
 	custody = c;
 	lane_state = lane;

@@ -37,7 +37,8 @@ enum {
 };
 static const uint64_t linger_max_ns = 60000000000ull;
 
-static int __attribute__((format(printf, 2, 3))) failed(struct paravisor *p, const char *format, ...)
+static int __attribute__((format(printf, 2, 3))) failed(struct paravisor *p,
+							const char *format, ...)
 {
 	struct wire_proc *proc = &p->c.proc[p->slot];
 	va_list ap;

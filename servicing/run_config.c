@@ -37,10 +37,10 @@ static int parse_size(const char *text, uint64_t *ret)
 	switch (*end) {
 	case 'G': case 'g':
 		v <<= 10;
-		/* fallthrough */
+		__attribute__((fallthrough));
 	case 'M': case 'm':
 		v <<= 10;
-		/* fallthrough */
+		__attribute__((fallthrough));
 	case 'K': case 'k':
 		v <<= 10;
 		end++;
@@ -170,6 +170,9 @@ static int take_option(struct run_config *rc, int option, char *value)
 	case 'F':
 		rc->force_kvm = true;
 		return 0;
+	case 'p':
+		rc->fill = value;
+		return 0;
 	default:
 		return command_usage("run");
 	}
@@ -188,6 +191,7 @@ int run_config_parse(struct run_config *rc, int argc, char **argv)
 		{ "backend", required_argument, NULL, 'b' },
 		{ "hugetlb", no_argument, NULL, 'H' },
 		{ "force-kvm", no_argument, NULL, 'F' },
+		{ "paravisor-fill", required_argument, NULL, 'p' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};

@@ -12,6 +12,7 @@ enum { RUN_FDS_MAX = LIMIT_DISKS + 8, RUN_CMDLINE_MAX = 900 };
 
 struct run_config {
 	const char *kernel, *initrd, *cmdline;
+	const char *fill;                   /* for tests: byte that paravisors fill their memory with */
 	char state[108];
 	char name[64];
 	uint64_t memory;

@@ -422,9 +422,20 @@ static bool has_room(const struct sm_cx *cx)
 	       c->out_size - used(c, c->out_read) > room_for(cx);
 }
 
+/* A device that sends itself has other events of these numbers. */
+static uint16_t answer_to(const struct channel *c, uint16_t sender_kind, uint16_t answer)
+{
+	return sender_kind == c->device_kind ? (uint16_t)(answer + DEVICE_SENT - SENDER_SENT)
+					     : answer;
+}
+
+_Static_assert((int)DEVICE_BLOCKED - DEVICE_SENT == (int)SENDER_BLOCKED - SENDER_SENT &&
+	       (int)DEVICE_RETRY - DEVICE_SENT == (int)SENDER_RETRY - SENDER_SENT,
+	       "answers in the same order");
+
 static void answer_sent(struct sm_cx *cx)
 {
-	sm_post(cx, cx->from, SENDER_SENT, NULL, NULL, 0);
+	sm_post(cx, cx->from, answer_to(cx->self, cx->from.kind, SENDER_SENT), NULL, NULL, 0);
 }
 
 static void send(struct sm_cx *cx)
@@ -450,8 +461,9 @@ static void block(struct sm_cx *cx)
 	struct channel *c = cx->self;
 	struct rec_channel_ref r = { .channel = c->relid, .value = room_for(cx) };
 
-	c->sender_kind = cx->from.kind;
-	sm_post(cx, cx->from, SENDER_BLOCKED, NULL, NULL, 0);
+	if (c->sender_kind == 0 || cx->from.kind != c->device_kind)
+		c->sender_kind = cx->from.kind;
+	sm_post(cx, cx->from, answer_to(c, cx->from.kind, SENDER_BLOCKED), NULL, NULL, 0);
 	if (!c->polling)
 		sm_effect(cx, EFFECT_RING_POLL, &r, NULL, 0);
 	c->polling = true;
@@ -465,7 +477,7 @@ static void wake_senders(struct sm_cx *cx)
 
 	c->sender_kind = 0;
 	if (kind)
-		sm_post_all(cx, kind, SENDER_RETRY, &r, NULL, 0);
+		sm_post_all(cx, kind, answer_to(c, kind, SENDER_RETRY), &r, NULL, 0);
 }
 
 /* A read index moves only over what was sent. */

@@ -24,4 +24,7 @@ void machines_spawn_fixed(struct world *w)
 	world_spawn_fixed(w, KIND_storvsp, CAPACITY_storvsp);
 	world_spawn_fixed(w, KIND_disk, CAPACITY_disk);
 	world_spawn_fixed(w, KIND_servicing, CAPACITY_servicing);
+	world_spawn_fixed(w, KIND_shutdown_ic, CAPACITY_shutdown_ic);
+	world_spawn_fixed(w, KIND_heartbeat_ic, CAPACITY_heartbeat_ic);
+	world_spawn_fixed(w, KIND_timesync_ic, CAPACITY_timesync_ic);
 }

@@ -21,9 +21,10 @@ enum kind_capacity {
 extern const struct sm_desc *const machines[LIMIT_KINDS];
 
 /* Instances that exist before the first event and for ever, so that the hands
- * can address them: vtl, uart, cmos, vmbus and servicing at index 0, every vp,
- * disk and storvsp, and channel 0, which keeps relid 0 from being used. To be
- * called once on a new (or reset) world that is not loaded from a checkpoint. */
+ * can address them: vtl, uart, cmos, vmbus, servicing and the integration
+ * components at index 0, every vp, disk and storvsp, and channel 0, which keeps
+ * relid 0 from being used. To be called once on a new (or reset) world that is
+ * not loaded from a checkpoint. */
 struct world;
 void machines_spawn_fixed(struct world *w);
 

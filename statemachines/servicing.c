@@ -9,9 +9,11 @@
 
 #include "engine/world.h"
 #include "statemachines/effects.h"
+#include "statemachines/heartbeat_ic.h"
 #include "statemachines/machines.h"
 #include "statemachines/operator.h"
 #include "statemachines/scsi.h"
+#include "statemachines/timesync_ic.h"
 
 enum { TEXT_MAX = 512 };
 /* A successor loads a checkpoint of up to LIMIT_SLOT_BYTES and catches up: it
@@ -231,13 +233,17 @@ static void cancel(struct sm_cx *cx)
 
 /* ---- a new owner ------------------------------------------------------ */
 
-/* Requests in flight were submitted by somebody who may be gone. */
-static void tell_requests(struct sm_cx *cx)
+/* Requests in flight were submitted by somebody who may be gone; and there was
+ * a time in which nobody served. */
+static void tell_others(struct sm_cx *cx)
 {
 	const struct rec_serving *p = cx->p;
 
-	if (p->reason != SERVING_FIRST)
-		sm_post_all(cx, KIND_scsi, scsi_EV_SERVING, p, NULL, 0);
+	if (p->reason == SERVING_FIRST)
+		return;
+	sm_post_all(cx, KIND_scsi, scsi_EV_SERVING, p, NULL, 0);
+	sm_post(cx, ref_of(KIND_heartbeat_ic, 0), heartbeat_ic_EV_SERVING, p, NULL, 0);
+	sm_post(cx, ref_of(KIND_timesync_ic, 0), timesync_ic_EV_SERVING, p, NULL, 0);
 }
 
 static void note_serving(struct sm_cx *cx)
@@ -250,7 +256,7 @@ static void note_serving(struct sm_cx *cx)
 	s->planned += p->reason == SERVING_PLANNED;
 	s->deaths += p->reason == SERVING_DEATH;
 	sm_blob_set(cx, &s->build, cx->tail, cx->tail_len < TEXT_MAX ? cx->tail_len : TEXT_MAX);
-	tell_requests(cx);
+	tell_others(cx);
 }
 
 static void fail_by_death(struct sm_cx *cx)

@@ -15,7 +15,9 @@
 #include "statemachines/vstor.h"
 
 _Static_assert((int)storvsp_EV_OPENED == DEVICE_OPENED && (int)storvsp_EV_CLOSED == DEVICE_CLOSED &&
-	       (int)storvsp_EV_PACKET == DEVICE_PACKET && (int)storvsp_EV_GONE == DEVICE_GONE,
+	       (int)storvsp_EV_PACKET == DEVICE_PACKET && (int)storvsp_EV_GONE == DEVICE_GONE &&
+	       (int)storvsp_EV_SENT == DEVICE_SENT && (int)storvsp_EV_BLOCKED == DEVICE_BLOCKED &&
+	       (int)storvsp_EV_RETRY == DEVICE_RETRY,
 	       "codes that channels use");
 
 enum { SUBS = 16, LUNS = 64, OFFER_FLAGS = 1 /* VMBUS_CHANNEL_ENUMERATE_DEVICE_INTERFACE */ };
@@ -100,13 +102,11 @@ static void count_packet(struct sm_cx *cx)
 static void send_straight(struct sm_cx *cx, const uint8_t packet[VSTOR_BYTES])
 {
 	const struct rec_channel_packet *p = cx->p;
-	struct rec_channel_send s = { .transaction = p->transaction, .type = RING_COMPLETION,
-				      .ends_request = 1 };
+	struct rec_channel_send s = { .transaction = p->transaction, .type = RING_COMPLETION };
 
 	if (p->flags & RING_WANTS_COMPLETION)
 		sm_post(cx, cx->from, channel_EV_SEND, &s, packet, VSTOR_BYTES);
-	else
-		sm_post(cx, cx->from, channel_EV_ENDED, NULL, NULL, 0);
+	sm_post(cx, cx->from, channel_EV_ENDED, NULL, NULL, 0);
 }
 
 /* Answers the packet by a machine that waits for room. */

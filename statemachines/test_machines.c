@@ -87,6 +87,14 @@ static void set(struct life *l, uint16_t kind, uint16_t index, uint16_t code, co
 	l->len = (uint32_t)len;
 }
 
+/* A controller, the three components, its first sub-channel. */
+static uint16_t some_relid(struct life *l)
+{
+	static const uint8_t relids[] = { 1, 1, 1, 2, 3, 4, 5 };
+
+	return relids[pick(l, ARRAY_LEN(relids))];
+}
+
 /* What a guest would post next; contact, unload and the like come by chance. */
 static uint32_t likely_message(struct life *l)
 {
@@ -124,7 +132,7 @@ static void make_message(struct life *l)
 	if (type == 11 && pick(l, 4))
 		put_le32(m + 12, 0xe1e20);
 	if (type == 8 && pick(l, 6)) {
-		put_le32(m + 8, pick(l, 3) + 1);
+		put_le32(m + 8, some_relid(l));
 		put_le32(m + 12, 0xe1e0f + get_le32(m + 8));
 		put_le16(m + 16, 8 + 8 * 8);
 		put_le16(m + 18, 1);
@@ -132,7 +140,7 @@ static void make_message(struct life *l)
 		put_le32(m + 24, 0);
 	}
 	if (type == 5 && pick(l, 6)) {
-		put_le32(m + 8, pick(l, 3) + 1);
+		put_le32(m + 8, some_relid(l));
 		put_le32(m + 16, 0xe1e0f + get_le32(m + 8));
 		put_le32(m + 20, 0);
 		put_le32(m + 24, 4);
@@ -185,6 +193,85 @@ static void make_packet(struct life *l, uint16_t relid)
 	l->len += offset + 64;
 }
 
+/* What the component of a channel waits for, and other things. */
+static void make_answer(struct life *l, uint16_t kind, uint8_t *m)
+{
+	const struct heartbeat_ic *h = world_at(l->world, KIND_heartbeat_ic, 0);
+	const struct shutdown_ic *s = world_at(l->world, KIND_shutdown_ic, 0);
+	const struct timesync_ic *t = world_at(l->world, KIND_timesync_ic, 0);
+	uint16_t state = kind == KIND_heartbeat_ic  ? h->sm.state
+			 : kind == KIND_shutdown_ic ? s->sm.state
+						    : t->sm.state;
+	bool agrees = pick(l, 6) != 0;
+
+	put_le32(m, 1);
+	put_le32(m + 4, 44);
+	m[25] = pick(l, 9) ? 5 : 3;
+	if (kind == KIND_heartbeat_ic) {
+		m[12] = IC_HEARTBEAT;
+		m[24] = h->transaction;
+		put_le64(m + 28, h->sequence + (pick(l, 5) != 0));
+	} else {
+		m[12] = kind == KIND_shutdown_ic ? IC_SHUTDOWN : IC_TIMESYNC;
+		m[24] = kind == KIND_shutdown_ic ? s->transaction : t->transaction;
+		m[20] = pick(l, 4) == 0;
+	}
+	if (state == heartbeat_ic_NEGOTIATING) {
+		m[12] = IC_NEGOTIATE;
+		m[28] = m[30] = agrees;
+		m[36] = 3;
+		m[40] = 3;
+	}
+}
+
+_Static_assert((int)heartbeat_ic_NEGOTIATING == shutdown_ic_NEGOTIATING &&
+	       (int)heartbeat_ic_NEGOTIATING == timesync_ic_NEGOTIATING, "one test for three");
+
+static void make_component_packet(struct life *l, uint16_t relid)
+{
+	const struct channel *c = world_at(l->world, KIND_channel, relid);
+	struct rec_packet r = { .position = c->in_position };
+	uint8_t *p = l->payload + sizeof(r);
+
+	memset(p, 0, 72);
+	put_le16(p, pick(l, 30) ? 6 : 11);
+	put_le16(p + 2, 2);
+	put_le16(p + 4, 9);
+	make_answer(l, c->device_kind, p + RING_DESCRIPTOR);
+	if (pick(l, 30) == 0)
+		p[16 + pick(l, 56)] ^= (uint8_t)next_random(&l->seed);
+	r.next = r.position + 72 + 8;
+	set(l, KIND_channel, relid, channel_EV_PACKET, &r, sizeof(r));
+	l->len += 72;
+}
+
+/* A deadline has passed, or an operator asks the guest to shut down. */
+static void make_timer(struct life *l)
+{
+	const struct heartbeat_ic *h = world_at(l->world, KIND_heartbeat_ic, 0);
+	const struct shutdown_ic *s = world_at(l->world, KIND_shutdown_ic, 0);
+	const struct timesync_ic *t = world_at(l->world, KIND_timesync_ic, 0);
+	struct rec_operator please = { .op = OPERATOR_SHUTDOWN, .token = 1 };
+	struct rec_deadline d = { .deadline_ns = h->deadline_ns };
+
+	switch (pick(l, 4)) {
+	case 0:
+		set(l, KIND_heartbeat_ic, 0, heartbeat_ic_EV_TIMER, &d, sizeof(d));
+		break;
+	case 1:
+		d.deadline_ns = s->deadline_ns;
+		set(l, KIND_shutdown_ic, 0, shutdown_ic_EV_TIMER, &d, sizeof(d));
+		break;
+	case 2:
+		d.deadline_ns = t->deadline_ns;
+		set(l, KIND_timesync_ic, 0, timesync_ic_EV_TIMER, &d, sizeof(d));
+		break;
+	default:
+		set(l, KIND_vtl, 0, vtl_EV_SHUTDOWN, &please, sizeof(please));
+		break;
+	}
+}
+
 static void make_completion(struct life *l)
 {
 	static const int32_t results[] = { 0, 512, 4096, 8192, 1 << 20, 1 << 20, 1 << 20, -4, -125,
@@ -228,7 +315,7 @@ static void make_noise(struct life *l)
 	const struct sm_event_desc *e;
 
 	do {
-		d = machines[1 + pick(l, KIND_servicing)];
+		d = machines[1 + pick(l, KIND_timesync_ic)];
 		e = &d->events[pick(l, d->n_events)];
 	} while (e->origin == SM_SELF);
 	l->kind = d->kind;
@@ -309,18 +396,23 @@ static void make_platform(struct life *l)
 
 static void make_event(struct life *l)
 {
-	uint16_t relid = (uint16_t)(1 + pick(l, 3));
+	uint16_t relid = some_relid(l);
 	const struct channel *c = world_at(l->world, KIND_channel, relid);
 	struct rec_in_force f = { .generation = l->seq };
 
 	set(l, KIND_vtl, 0, vtl_EV_IN_FORCE, &f, sizeof(f));
-	switch (pick(l, 12)) {
+	switch (pick(l, 13)) {
+	case 12:
+		make_timer(l);
+		break;
 	case 0: case 1: case 2:
 		make_message(l);
 		break;
 	case 3: case 4: case 5: case 6:
-		if (c)
+		if (c && c->device_kind == KIND_storvsp)
 			make_packet(l, relid);
+		else if (c)
+			make_component_packet(l, relid);
 		break;
 	case 7: case 8:
 		make_completion(l);

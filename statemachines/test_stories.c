@@ -1,5 +1,6 @@
 /* The stories. Each is a life that the machines must bear, told as text. */
 #include "statemachines/bytes.h"
+#include "statemachines/operator.h"
 #include "statemachines/test_story.h"
 
 #include <criterion/criterion.h>
@@ -304,16 +305,17 @@ static void sub_channels(struct story *s)
 	guest_handshake(s, 1);
 	story_say(s, "two sub-channels: offered, opened, used");
 	guest_vstor(s, 1, VSTOR_CREATE_SUBCHANNELS, 2);
-	guest_open(s, 2, 0xe1e11);
-	guest_vstor(s, 2, VSTOR_BEGIN, 0);
-	guest_words(s, VMBUS_MODIFY, 2, 2, 0);
+	guest_open(s, 5, 0xe1e11);
+	guest_vstor(s, 5, VSTOR_BEGIN, 0);
+	guest_words(s, VMBUS_MODIFY, 5, 2, 0);
 	story_say(s, "the primary is closed: the others are taken back");
-	guest_words(s, VMBUS_CLOSE, 2, 0, 0);
-	guest_words(s, VMBUS_GPADL_TEARDOWN, 2, 0xe1e11, 0);
+	guest_words(s, VMBUS_CLOSE, 5, 0, 0);
+	guest_words(s, VMBUS_GPADL_TEARDOWN, 5, 0xe1e11, 0);
 	guest_words(s, VMBUS_CLOSE, 1, 0, 0);
-	guest_words(s, VMBUS_RELID_RELEASED, 2, 0, 0);
-	guest_words(s, VMBUS_RELID_RELEASED, 3, 0, 0);
-	cr_assert_eq(world_live(story_world(s), KIND_channel), 2, "relid 0 and the primary");
+	guest_words(s, VMBUS_RELID_RELEASED, 5, 0, 0);
+	guest_words(s, VMBUS_RELID_RELEASED, 6, 0, 0);
+	cr_assert_eq(world_live(story_world(s), KIND_channel), 5,
+		     "relid 0, the primary, three components");
 }
 
 static void bus_reset(struct story *s)
@@ -428,6 +430,191 @@ static void platform(struct story *s)
 	RAISE(s, vtl, 0, POWER_OFF, shutdown, NULL, 0);
 }
 
+/* ---- integration components -------------------------------------------- */
+
+/* Without a disk they are the first. */
+enum { SHUTDOWN_RELID = 1, HEARTBEAT_RELID = 2, TIMESYNC_RELID = 3 };
+
+/* What Linux does: the same packet back, with an answer in it. */
+static void answer_ic(struct story *s, uint32_t relid, uint8_t m[IC_MAX], uint32_t status)
+{
+	size_t len = (get_le32(m + 4) + 8 + 7) & ~7u;
+
+	put_le32(m + 20, status);
+	m[25] = 5;
+	guest_packet(s, relid, 0, m, len, 0, 0);
+}
+
+static void last_ic(const struct story *s, uint8_t m[IC_MAX])
+{
+	struct effect e = story_effect(s, EFFECT_RING_SEND, 0);
+
+	memset(m, 0, IC_MAX);
+	memcpy(m, e.tail + RING_DESCRIPTOR, e.tail_len - RING_DESCRIPTOR);
+}
+
+/* Opens, and agrees on framework 3.0 and @version; 0: on none. */
+static void agree_ic(struct story *s, uint32_t relid, uint32_t version)
+{
+	uint8_t m[IC_MAX];
+
+	guest_open(s, relid, 0xe1e10 + relid);
+	last_ic(s, m);
+	cr_assert_eq(get_le16(m + 12), IC_NEGOTIATE);
+	put_le16(m + 28, version != 0);
+	put_le16(m + 30, version != 0);
+	put_le16(m + 36, 3);
+	put_le16(m + 38, 0);
+	put_le16(m + 40, (uint16_t)(version >> 16));
+	put_le16(m + 42, (uint16_t)version);
+	answer_ic(s, relid, m, 0);
+}
+
+#define TIME_PASSES(s, kind)                                                                  \
+	do {                                                                                  \
+		const struct kind *at_ = world_at(story_world(s), KIND_##kind, 0);            \
+		struct rec_deadline d_ = { .deadline_ns = at_->deadline_ns };                 \
+		RAISE(s, kind, 0, TIMER, d_, NULL, 0);                                        \
+	} while (0)
+
+static void components_begin(struct story *s)
+{
+	guest_config(s, 1);
+	guest_start(s);
+	guest_contact(s, VMBUS_V5_3);
+	guest_offers(s);
+	cr_assert_eq(story_effects(s, EFFECT_MESSAGE), 4, "three components, ALLOFFERS");
+}
+
+static void heartbeat(struct story *s)
+{
+	const struct heartbeat_ic *h;
+	struct rec_deadline old = { .deadline_ns = 1 };
+	uint8_t m[IC_MAX];
+
+	components_begin(s);
+	agree_ic(s, HEARTBEAT_RELID, 3 << 16);
+	last_ic(s, m);
+	cr_assert_eq(get_le64(m + IC_HEADER), 1);
+	story_say(s, "an answer that counts wrong is none; the right one is");
+	answer_ic(s, HEARTBEAT_RELID, m, 0);
+	put_le64(m + IC_HEADER, 2);
+	answer_ic(s, HEARTBEAT_RELID, m, 0);
+	story_say(s, "two seconds later, and an old timer");
+	RAISE(s, heartbeat_ic, 0, TIMER, old, NULL, 0);
+	TIME_PASSES(s, heartbeat_ic);
+	cr_assert_eq(story_effects(s, EFFECT_RING_SEND), 1);
+	last_ic(s, m);
+	story_say(s, "no answer for six; another owner; then it comes after all");
+	for (unsigned i = 0; i < 3; i++)
+		TIME_PASSES(s, heartbeat_ic);
+	cr_assert_eq(story_effects(s, EFFECT_RING_SEND), 0, "one is out");
+	serving(s, 3, 1);
+	h = world_at(story_world(s), KIND_heartbeat_ic, 0);
+	cr_assert(h->missed == 3 && h->missed_now == 3);
+	put_le64(m + IC_HEADER, get_le64(m + IC_HEADER) + 1);
+	answer_ic(s, HEARTBEAT_RELID, m, 0);
+	h = world_at(story_world(s), KIND_heartbeat_ic, 0);
+	cr_assert(h->missed == 3 && h->missed_now == 0 && h->answered == 2 && h->strays == 1);
+	story_say(s, "the driver goes");
+	guest_words(s, VMBUS_CLOSE, HEARTBEAT_RELID, 0, 0);
+}
+
+static void timesync(struct story *s)
+{
+	const uint64_t day = 1700000000ull * 10000000 + 116444736000000000ull;
+	uint8_t m[IC_MAX];
+
+	components_begin(s);
+	agree_ic(s, TIMESYNC_RELID, 3 << 16);
+	last_ic(s, m);
+	cr_assert(m[IC_HEADER + 24] == 1 && get_le64(m + IC_HEADER) - day < 1000);
+	answer_ic(s, TIMESYNC_RELID, m, 0);
+	story_say(s, "a sample; another owner before its answer: the clock is set again after it");
+	TIME_PASSES(s, timesync_ic);
+	last_ic(s, m);
+	cr_assert_eq(m[IC_HEADER + 24], 2);
+	serving(s, 2, 1);
+	answer_ic(s, TIMESYNC_RELID, m, 0);
+	last_ic(s, m);
+	cr_assert_eq(m[IC_HEADER + 24], 1);
+	answer_ic(s, TIMESYNC_RELID, m, 0);
+	story_say(s, "and at once when nothing is out");
+	serving(s, 2, 2);
+	last_ic(s, m);
+	cr_assert_eq(m[IC_HEADER + 24], 1);
+	story_say(s, "the same answer twice");
+	answer_ic(s, TIMESYNC_RELID, m, 0);
+	answer_ic(s, TIMESYNC_RELID, m, 0);
+}
+
+/* The read index of its incoming ring reaches what was sent. */
+static void guest_reads_all(struct story *s, uint32_t relid)
+{
+	const struct channel *c = world_at(story_world(s), KIND_channel, (uint16_t)relid);
+	struct rec_ring_space space = { .read_index = (uint32_t)(c->out_position % c->out_size) };
+
+	RAISE(s, channel, (uint16_t)relid, SPACE, space, NULL, 0);
+}
+
+static uint64_t reported(const struct story *s)
+{
+	return ((const struct rec_operator *)story_effect(s, EFFECT_REPORT, 0).p)->value;
+}
+
+static void shutdown_ic(struct story *s)
+{
+	struct rec_operator please = { .op = OPERATOR_SHUTDOWN, .token = 3 };
+	uint8_t m[IC_MAX];
+
+	components_begin(s);
+	story_say(s, "not before its driver is there; not when it knows no version of ours");
+	RAISE(s, vtl, 0, SHUTDOWN, please, NULL, 0);
+	cr_assert_eq(reported(s), OPERATOR_E_UNSUPPORTED);
+	agree_ic(s, SHUTDOWN_RELID, 0);
+	RAISE(s, vtl, 0, SHUTDOWN, please, NULL, 0);
+	cr_assert_eq(reported(s), OPERATOR_E_UNSUPPORTED);
+	guest_words(s, VMBUS_CLOSE, SHUTDOWN_RELID, 0, 0);
+	guest_words(s, VMBUS_GPADL_TEARDOWN, SHUTDOWN_RELID, 0xe1e10 + SHUTDOWN_RELID, 0);
+	story_say(s, "asked; asked again; refused");
+	agree_ic(s, SHUTDOWN_RELID, 3 << 16 | 2);
+	RAISE(s, vtl, 0, SHUTDOWN, please, NULL, 0);
+	cr_assert_eq(story_effects(s, EFFECT_REPORT), 0, "not before the guest has answered");
+	last_ic(s, m);
+	RAISE(s, vtl, 0, SHUTDOWN, please, NULL, 0);
+	cr_assert_eq(reported(s), OPERATOR_E_BUSY);
+	answer_ic(s, SHUTDOWN_RELID, m, 0x80004005);
+	cr_assert_eq(reported(s), OPERATOR_E_CANCELLED);
+	story_say(s, "asked, and no answer in time; late, it is nobody's");
+	RAISE(s, vtl, 0, SHUTDOWN, please, NULL, 0);
+	last_ic(s, m);
+	TIME_PASSES(s, shutdown_ic);
+	cr_assert_eq(reported(s), OPERATOR_E_TIME);
+	answer_ic(s, SHUTDOWN_RELID, m, 0);
+	cr_assert_eq(story_effects(s, EFFECT_REPORT), 0);
+	story_say(s, "the ring is full: asked when there is room, and granted");
+	RAISE(s, vtl, 0, SHUTDOWN, please, NULL, 0);
+	last_ic(s, m);
+	answer_ic(s, SHUTDOWN_RELID, m, 0);
+	cr_assert_eq(reported(s), OPERATOR_OK);
+	for (unsigned i = 0; story_effects(s, EFFECT_RING_POLL) == 0; i++) {
+		cr_assert_lt(i, 8);
+		RAISE(s, vtl, 0, SHUTDOWN, please, NULL, 0);
+		if (story_effects(s, EFFECT_RING_POLL))
+			break;
+		last_ic(s, m);
+		answer_ic(s, SHUTDOWN_RELID, m, 0);
+	}
+	guest_reads_all(s, SHUTDOWN_RELID);
+	last_ic(s, m);
+	answer_ic(s, SHUTDOWN_RELID, m, 0);
+	cr_assert_eq(reported(s), OPERATOR_OK);
+	story_say(s, "asked, and the channel goes");
+	RAISE(s, vtl, 0, SHUTDOWN, please, NULL, 0);
+	guest_words(s, VMBUS_CLOSE, SHUTDOWN_RELID, 0, 0);
+	cr_assert_eq(reported(s), OPERATOR_E_CANCELLED);
+}
+
 #define STORY(name, tell)            \
 	Test(story, name)            \
 	{                            \
@@ -446,3 +633,6 @@ STORY(sub_channels, sub_channels)
 STORY(bus_reset, bus_reset)
 STORY(disks, disks)
 STORY(platform, platform)
+STORY(heartbeat, heartbeat)
+STORY(timesync, timesync)
+STORY(shutdown, shutdown_ic)

@@ -10,12 +10,15 @@
 #include "statemachines/channel.h"
 #include "statemachines/cmos.h"
 #include "statemachines/effects.h"
+#include "statemachines/heartbeat_ic.h"
 #include "statemachines/hypercall_page.h"
 #include "statemachines/machines.h"
 #include "statemachines/operator.h"
 #include "statemachines/ports.h"
+#include "statemachines/shutdown_ic.h"
 #include "statemachines/storvsp.h"
 #include "statemachines/synthetic_msr.h"
+#include "statemachines/timesync_ic.h"
 #include "statemachines/uart.h"
 #include "statemachines/vmbus.h"
 #include "statemachines/vp.h"
@@ -84,6 +87,7 @@ static void keep_config(struct sm_cx *cx)
 	sm_post(cx, ref_of(KIND_cmos, 0), cmos_EV_CONFIG, p, NULL, 0);
 	sm_post(cx, ref_of(KIND_vmbus, 0), vmbus_EV_CONFIG, p, NULL, 0);
 	sm_post_all(cx, KIND_storvsp, storvsp_EV_CONFIG, p, NULL, 0);
+	sm_post(cx, ref_of(KIND_timesync_ic, 0), timesync_ic_EV_CONFIG, p, NULL, 0);
 }
 
 static void load(struct sm_cx *cx)
@@ -97,9 +101,13 @@ static void load(struct sm_cx *cx)
 	sm_effect(cx, EFFECT_GUEST_LOAD, &g, cmdline, len);
 }
 
+/* The integration components come behind the disks, which a guest boots from. */
 static void load_first(struct sm_cx *cx)
 {
 	((struct vtl *)cx->self)->token = ((const struct rec_operator *)cx->p)->token;
+	sm_post(cx, ref_of(KIND_shutdown_ic, 0), shutdown_ic_EV_OFFER, NULL, NULL, 0);
+	sm_post(cx, ref_of(KIND_heartbeat_ic, 0), heartbeat_ic_EV_OFFER, NULL, NULL, 0);
+	sm_post(cx, ref_of(KIND_timesync_ic, 0), timesync_ic_EV_OFFER, NULL, NULL, 0);
 	load(cx);
 }
 
@@ -434,12 +442,9 @@ static void note_fatal(struct sm_cx *cx)
 	quiesce(cx);
 }
 
-static void refuse_shutdown(struct sm_cx *cx)
+static void pass_shutdown(struct sm_cx *cx)
 {
-	const struct rec_operator *p = cx->p;
-
-	operator_report(cx, OPERATOR_SHUTDOWN, p->token, OPERATOR_E_UNSUPPORTED,
-			"the guest has no shutdown channel: shut it down from inside, or power it off");
+	sm_post(cx, ref_of(KIND_shutdown_ic, 0), shutdown_ic_EV_SHUTDOWN, cx->p, NULL, 0);
 }
 
 /* An operator's command out of its time is answered; all else is dropped. */

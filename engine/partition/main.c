@@ -42,6 +42,7 @@ void partition_log(const char *format, ...)
 enum option_code {
 	OPT_STATE_DIR, OPT_BACKEND, OPT_MEMORY, OPT_VPS, OPT_NAME, OPT_HUGETLB, OPT_CONFIG_FD,
 	OPT_FD, OPT_EXE_FD, OPT_READY_FD, OPT_GUEST_FD, OPT_CMDLINE, OPT_FORCE_KVM,
+	OPT_FILL,
 	OPT_END,
 };
 
@@ -59,6 +60,7 @@ static const struct option OPTIONS[] = {
 	{ "guest-fd", required_argument, NULL, OPT_GUEST_FD },
 	{ "cmdline", required_argument, NULL, OPT_CMDLINE },
 	{ "force-kvm", no_argument, NULL, OPT_FORCE_KVM },
+	{ "paravisor-fill", required_argument, NULL, OPT_FILL },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -148,6 +150,9 @@ static int parse_one(int code, const char *arg, struct options *o, struct named_
 	case OPT_FORCE_KVM:
 		o->force_kvm = true;
 		return 0;
+	case OPT_FILL:
+		o->fill = arg;
+		return 0;
 	default:
 		return -EINVAL;
 	}
@@ -172,7 +177,7 @@ static int parse(int argc, char **argv, struct options *o, struct named_fds *nam
 		partition_log("usage: holdfast-partition --state-dir DIR --backend kvm|soft "
 			      "--memory BYTES --vps N --name S [--hugetlb] --config-fd N "
 			      "[--fd NAME=N]... --exe-fd N --ready-fd N [--guest-fd N] "
-			      "[--cmdline S] [--force-kvm]");
+			      "[--cmdline S] [--force-kvm] [--paravisor-fill BYTE]");
 		return -EINVAL;
 	}
 	if (getenv("HOLDFAST_FORCE_KVM"))

@@ -58,6 +58,7 @@ struct child {
 
 struct options {
 	const char *state_dir, *name, *cmdline;
+	const char *fill;             /* for tests: passed to every paravisor as --fill; NULL none */
 	const struct backend *backend;
 	uint64_t memory;
 	uint32_t vps;

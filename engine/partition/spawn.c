@@ -149,13 +149,15 @@ static pid_t start(struct partition *p, uint32_t slot, uint32_t exe_row, enum wi
 {
 	struct spawn_fd fds[LIMIT_FDS + 1];
 	char name[] = "holdfast", verb[] = "paravisor", slot_opt[] = "--slot",
-	     role_opt[] = "--role", number[12], role_arg[16];
-	char *argv[] = { name, verb, slot_opt, number, role_opt, role_arg, NULL };
+	     role_opt[] = "--role", fill_opt[] = "--fill", number[12], role_arg[16], fill[8];
+	char *argv[] = { name, verb, slot_opt, number, role_opt, role_arg,
+			 p->o.fill ? fill_opt : NULL, fill, NULL };
 	struct spawn s = { .exe_fd = p->c.h->fds[exe_row].fd, .in_fd = STDIN_FILENO,
 			   .out_fd = p->log_fd, .err_fd = p->log_fd, .argv = argv, .fds = fds };
 
 	snprintf(number, sizeof(number), "%u", slot);
 	snprintf(role_arg, sizeof(role_arg), "%s", role_name(role));
+	snprintf(fill, sizeof(fill), "%s", p->o.fill ? p->o.fill : "");
 	s.n_fds = list_fds(p, fds);
 	return spawn_process(&s);
 }

@@ -22,14 +22,18 @@ cp "$(busybox_static)" "$root/bin/busybox"
 mv "$root/build/hfload" "$root/bin/hfload"
 rm -r "$root/build"
 cp "$here/../guest/init" "$root/init"
-chmod 755 "$root/init"
+# What the kernel runs when the host asks the guest to shut down.
+mkdir "$root/sbin"
+printf '#!/bin/sh\nkill -TERM 1\n' >"$root/sbin/poweroff"
+chmod 755 "$root/init" "$root/sbin/poweroff"
 
 # sd_mod and ext4 look up checksums by name when they start: those modules come first.
 add_modules "$kernel" "$root" base crct10dif_common crct10dif_generic crc64_rocksoft_generic sd_mod crc32c_generic ext4
 add_modules "$kernel" "$root" vmbus hv_vmbus hv_storvsc
 add_modules "$kernel" "$root" virtio virtio_pci virtio_scsi
-# For hf.mods=
+# Shutdown, heartbeat, time: loaded with vmbus, after the disks' driver.
 add_modules "$kernel" "$root" hv_utils hv_utils
+# For hf.mods=
 add_modules "$kernel" "$root" hv_netvsc hv_netvsc
 
 pack "$root" "$out"

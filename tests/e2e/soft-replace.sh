@@ -22,13 +22,13 @@ while [ $((replaced + killed)) -lt $((REPLACEMENTS + KILLS)) ]; do
 	else
 		"$A" kill --state "$STATE" --inflight || { missed=$((missed + 1)); [ $missed -lt 400 ] || fail "no request was ever in flight"; sleep 0.05; continue; }
 		killed=$((killed + 1))
-		sleep 0.3
+		sleep "${PAUSE:-0.3}"
 	fi
 	kill -0 "$RUN_PID" 2>/dev/null || { cat "$WORK/console"; fail "the VM ended early"; }
 done
 "$A" list --state "$STATE"
 wait_vm
-cat "$WORK/console"
+cat "$WORK/console" "$REPORT"
 "$SOFTCHK" "$DISK" "$REPORT" || fail "the disk differs from what the guest recorded"
 wait "$archiver" || { cat "$WORK/archive.log"; fail "the archiver"; }
 served=$("$A" log --state "$STATE" --machine servicing | grep -c " SERVING" || true)

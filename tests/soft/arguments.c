@@ -12,6 +12,7 @@ static const char *const MODES[] = {
 	[MODE_LOAD] = "load",		[MODE_BENCH] = "bench",
 	[MODE_IDLE] = "idle",		[MODE_ONE_READ] = "one-read",
 	[MODE_ONE_WRITE] = "one-write", [MODE_ONE_MESSAGE] = "one-message",
+	[MODE_IC] = "ic",
 };
 enum { N_MODES = sizeof(MODES) / sizeof(MODES[0]) };
 
@@ -20,6 +21,7 @@ void arguments_usage(FILE *file)
 	fputs("usage: softload MODE [NAME=VALUE]... [FLAG]...\n"
 	      "  load         stamped blocks, every read checked; bench: figures only\n"
 	      "  idle         connect, open, wait `seconds` (0: for ever)\n"
+	      "  ic           answer shutdown, heartbeat, timesync until asked to shut down; no disk\n"
 	      "  one-read, one-write, one-message: one operation between two OUTs to port 0x500\n"
 	      "  disk=0 controller=0 channels=1 (or threads=) depth=32 bs=4096 offset=0 ring=128K\n"
 	      "  seconds=10 or ops=N; region=64M (bench: the disk) mix=rw|read|write flush=256 "
@@ -166,7 +168,7 @@ static int finish(struct arguments *a, bool seconds_given)
 	const char *why = NULL;
 
 	if (!seconds_given && a->load.ops == 0 && a->mode != MODE_IDLE)
-		a->load.seconds = 10;
+		a->load.seconds = a->mode == MODE_IC ? 60 : 10;
 	if (a->load.offset % 512 != 0)
 		why = "offset: a multiple of 512 expected";
 	else if (a->load.block_bytes % 512 != 0)

@@ -7,7 +7,15 @@
 
 #include <stdio.h>
 
-enum mode { MODE_LOAD, MODE_BENCH, MODE_IDLE, MODE_ONE_READ, MODE_ONE_WRITE, MODE_ONE_MESSAGE };
+enum mode {
+	MODE_LOAD,
+	MODE_BENCH,
+	MODE_IDLE,
+	MODE_ONE_READ,
+	MODE_ONE_WRITE,
+	MODE_ONE_MESSAGE,
+	MODE_IC,
+};
 
 struct arguments {
 	enum mode mode;

@@ -200,7 +200,7 @@ static struct guestbus_channel *channel_of(struct guestbus *bus, uint32_t relid)
 
 static void take_offer(struct guestbus *bus, const struct bus_offer *offer)
 {
-	const struct guestbus_channel *old = channel_of(bus, offer->relid);
+	struct guestbus_channel *old = channel_of(bus, offer->relid);
 	struct guestbus_channel *channel;
 
 	if (offer->relid == 0 || offer->relid >= SOFTVM_RELIDS ||
@@ -210,7 +210,9 @@ static void take_offer(struct guestbus *bus, const struct bus_offer *offer)
 	}
 	if (old && !old->released) {
 		fault(&bus->faults.unexpected, "offered twice", BUS_OFFER, offer->relid);
-		return;
+		if (!atomic_load(&old->rescinded))
+			return;
+		old->released = true; /* not by this bus: somebody else posts too */
 	}
 	channel = calloc(1, sizeof(*channel));
 	if (!channel) {
@@ -447,6 +449,18 @@ int guestbus_sub_channel(struct guestbus *bus, const struct guestbus_channel *pr
 	pthread_mutex_unlock(&bus->lock);
 	*ret_channel = channel;
 	return error;
+}
+
+struct guestbus_channel *guestbus_offered_sub(struct guestbus *bus,
+					      const struct guestbus_channel *primary,
+					      uint16_t index)
+{
+	struct guestbus_channel *channel;
+
+	pthread_mutex_lock(&bus->lock);
+	channel = find_sub(bus, primary, index);
+	pthread_mutex_unlock(&bus->lock);
+	return channel;
 }
 
 static int send_bodies(struct guestbus *bus, uint32_t gpadl, const uint64_t *pfns, uint32_t pages)

@@ -12,7 +12,7 @@
 #include "tests/soft/softvm.h"
 
 enum {
-	GUESTBUS_CHANNELS = 256,
+	GUESTBUS_CHANNELS = 8192, /* offers of a whole run */
 	GUESTBUS_GPADL_PAGES = 8190, /* range_buflen is 16 bits */
 };
 
@@ -67,6 +67,11 @@ struct guestbus_channel *guestbus_primary(struct guestbus *bus, const uint8_t *t
 /* Sub-channel `index` of a primary; waits for its offer. */
 int guestbus_sub_channel(struct guestbus *bus, const struct guestbus_channel *primary,
 			 uint16_t index, struct guestbus_channel **ret_channel);
+
+/* The same without waiting. NULL: it is not offered. */
+struct guestbus_channel *guestbus_offered_sub(struct guestbus *bus,
+					      const struct guestbus_channel *primary,
+					      uint16_t index);
 
 /* One range over whole pages. *ret_gpadl is the handle the server accepted. */
 int guestbus_gpadl_create(struct guestbus_channel *channel, const uint64_t *pfns, uint32_t pages,

@@ -459,6 +459,18 @@ static int negotiate_version(struct guestscsi_channel *channel)
 	return GUESTSCSI_BAD_REPLY;
 }
 
+int guestscsi_ask_sub_channels(struct guestscsi *scsi, uint16_t count, uint32_t *ret_status)
+{
+	struct vstor_packet packet = {
+		.operation = VSTOR_SUB_CHANNELS,
+		.u.sub_channels = count,
+	};
+	const int error = control(&scsi->channel[0], &packet, "CREATE_SUB_CHANNELS");
+
+	*ret_status = packet.status;
+	return error;
+}
+
 static int handshake(struct guestscsi *scsi, uint32_t wanted, uint16_t *ret_sub_channels)
 {
 	struct guestscsi_channel *channel = &scsi->channel[0];

@@ -80,6 +80,9 @@ int guestscsi_open(struct guestbus *bus, uint32_t controller, uint32_t channels,
 /* No request may be in flight. The memory stays, VP threads may still look at it. */
 int guestscsi_close(struct guestscsi *scsi);
 
+/* CREATE_SUB_CHANNELS on the open controller; *ret_status: the server's. */
+int guestscsi_ask_sub_channels(struct guestscsi *scsi, uint16_t count, uint32_t *ret_status);
+
 uint32_t guestscsi_channels(const struct guestscsi *scsi);
 uint32_t guestscsi_max_transfer(const struct guestscsi *scsi);
 struct guestbus_channel *guestscsi_bus_channel(struct guestscsi *scsi, uint32_t channel);

@@ -7,6 +7,7 @@
  * answered. Exit status 2: wrong usage. A run that was given up leaves its
  * channels as they are: the server may still write to their memory. */
 #include "tests/soft/arguments.h"
+#include "tests/soft/guestic.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 enum { SERIAL_PORT = 0x3f8, RELEASE_MS = 2000, PATH_MAX_BYTES = 4096 };
+enum { IC_BEATS = 3, IC_OFF_NS = 2000000000 }; /* what a good run of `ic` has seen */
 
 struct run {
 	struct arguments arguments;
@@ -24,6 +26,8 @@ struct run {
 	struct guestscsi_disk disk;
 	struct workload *workload;
 	struct single_result single;
+	struct guestic *ic;
+	struct guestic_result components;
 	/* Copied before the bus goes. */
 	uint64_t unexpected, malformed, stray_flags, ring[3];
 	uint32_t channels, kept;
@@ -46,6 +50,14 @@ static bool failed(struct run *run, int error, const char *step)
 
 /* ---- what is told ----------------------------------------------------------------- */
 
+static bool components_good(const struct run *run)
+{
+	const struct guestic_result *r = &run->components;
+
+	return r->shutdown && r->shutdown_version && r->heartbeat_version && r->timesync_version &&
+	       r->beats >= IC_BEATS && r->syncs > 0 && r->worst_ns < IC_OFF_NS && r->malformed == 0;
+}
+
 static bool is_good(const struct run *run)
 {
 	const struct workload_result *load = run->workload ? workload_result(run->workload) : NULL;
@@ -57,7 +69,7 @@ static bool is_good(const struct run *run)
 	if (scsi)
 		faults += atomic_load(&scsi->doubles) + atomic_load(&scsi->malformed) +
 			  atomic_load(&scsi->errors);
-	return run->error == 0 && faults == 0;
+	return run->error == 0 && faults == 0 && (!run->ic || components_good(run));
 }
 
 static void tell_gaps(FILE *out, const struct workload_result *load)
@@ -97,6 +109,21 @@ static void tell_load(FILE *out, const struct workload_result *load)
 	fprintf(out, ",\"gap_max_us\":%" PRIu64 ",\"gap_channel_max_us\":%" PRIu64,
 		load->gaps.kept ? load->gaps.gap[0].length / 1000 : 0, load->gap_channel_ns / 1000);
 	tell_gaps(out, load);
+}
+
+static void tell_components(FILE *out, const struct guestic_result *r)
+{
+	fprintf(out,
+		",\"shutdown_version\":\"%u.%u\",\"heartbeat_version\":\"%u.%u\""
+		",\"timesync_version\":\"%u.%u\"",
+		r->shutdown_version >> 16, r->shutdown_version & 0xffff,
+		r->heartbeat_version >> 16, r->heartbeat_version & 0xffff,
+		r->timesync_version >> 16, r->timesync_version & 0xffff);
+	fprintf(out,
+		",\"beats\":%" PRIu64 ",\"syncs\":%" PRIu64 ",\"samples\":%" PRIu64
+		",\"worst_us\":%" PRId64 ",\"shutdown\":%s,\"ic_malformed\":%" PRIu64,
+		r->beats, r->syncs, r->samples, r->worst_ns / 1000, r->shutdown ? "true" : "false",
+		r->malformed);
 }
 
 static void tell_counters(FILE *out, struct run *run)
@@ -143,6 +170,8 @@ static char *tell(struct run *run)
 		a->load.block_bytes);
 	if (run->workload)
 		tell_load(out, workload_result(run->workload));
+	else if (run->ic)
+		tell_components(out, &run->components);
 	else
 		fprintf(out, ",\"mismatches\":%" PRIu64 ",\"single_us\":%.1f",
 			run->single.mismatches, (double)run->single.latency_ns / 1e3);
@@ -236,6 +265,9 @@ static void run_mode(struct run *run)
 			failed(run, single_message(run->scsi, a->message, &run->single),
 			       a->mode_name);
 		break;
+	case MODE_IC:
+		failed(run, guestic_wait(run->ic, a->load.seconds), "wait for a shutdown");
+		break;
 	}
 }
 
@@ -245,6 +277,10 @@ static void set_up(struct run *run)
 
 	if (failed(run, guestbus_connect(run->vm, a->patience_s, &run->bus), "connect"))
 		return;
+	if (a->mode == MODE_IC) {
+		failed(run, guestic_open(run->bus, &run->ic), "open the components");
+		return;
+	}
 	if (a->mode == MODE_ONE_MESSAGE && a->open_message &&
 	    failed(run, single_open(run->bus, a->controller, a->ring_bytes, &run->single),
 		   "one-message"))
@@ -257,13 +293,20 @@ static void set_up(struct run *run)
 	failed(run, guestscsi_probe(run->scsi, a->load.lun, &run->disk), "find the disk");
 }
 
+static int close_channels(struct run *run)
+{
+	return run->ic ? guestic_close(run->ic) : guestscsi_close(run->scsi);
+}
+
 static void take_down(struct run *run)
 {
 	struct guestbus_faults *faults = run->bus ? guestbus_faults(run->bus) : NULL;
 
 	if (run->scsi && run->channels)
 		guestscsi_ring_counts(run->scsi, run->ring);
-	if (!run->error && !failed(run, guestscsi_close(run->scsi), "close the channels"))
+	if (run->ic)
+		run->components = guestic_result(run->ic);
+	if (!run->error && !failed(run, close_channels(run), "close the channels"))
 		failed(run, guestbus_release(run->bus, RELEASE_MS, &run->kept),
 		       "release the channels");
 	if (!faults)

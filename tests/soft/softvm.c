@@ -221,6 +221,25 @@ void softvm_out(struct softvm *vm, uint32_t index, uint16_t port, uint32_t size,
 	pthread_mutex_unlock(&vp->lock);
 }
 
+bool softvm_call(struct softvm *vm, uint32_t index, const struct softvm_access *access,
+		 uint64_t *ret_result)
+{
+	struct vp *vp = &vm->vp[index];
+	bool fault;
+
+	pthread_mutex_lock(&vp->lock);
+	vp->slot->call = access->call;
+	vp->slot->size = access->size;
+	vp->slot->address = access->address;
+	vp->slot->value = access->value;
+	vp->slot->value2 = access->value2;
+	call(vp);
+	fault = vp->slot->fault != 0;
+	*ret_result = vp->slot->result;
+	pthread_mutex_unlock(&vp->lock);
+	return fault;
+}
+
 int softvm_post(struct softvm *vm, uint32_t index, uint32_t connection, const void *payload,
 		uint32_t bytes, uint16_t *ret_status)
 {

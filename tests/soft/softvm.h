@@ -70,6 +70,14 @@ uint64_t softvm_hypercall(struct softvm *vm, uint32_t vp, uint64_t control, uint
 			  uint64_t r8);
 void softvm_out(struct softvm *vm, uint32_t vp, uint16_t port, uint32_t size, uint64_t value);
 
+/* Any call of soft_abi.h with any arguments; true: it faulted. */
+struct softvm_access {
+	uint32_t call, size;
+	uint64_t address, value, value2;
+};
+bool softvm_call(struct softvm *vm, uint32_t vp, const struct softvm_access *access,
+		 uint64_t *ret_result);
+
 /* HvPostMessage, one try (A.8). bytes <= SOFTVM_MESSAGE. */
 int softvm_post(struct softvm *vm, uint32_t vp, uint32_t connection, const void *payload,
 		uint32_t bytes, uint16_t *ret_status);

@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 enum {
-	HOT_BLOCKS = 16, /* of each lane; half of all requests go there */
+	HOT_BLOCKS = 16, /* of each lane; half of all stamped requests go there */
 	TRIES = 8,
 	STEP_US = 2000,
 	LOST_SCAN_NS = 250000000,
@@ -78,6 +78,11 @@ const struct workload_result *workload_result(const struct workload *workload)
 	return &workload->result;
 }
 
+void workload_stop(struct workload *workload)
+{
+	atomic_store(&workload->stop, true);
+}
+
 static uint64_t draw(struct lane *lane)
 {
 	lane->random += UINT64_C(0x9e3779b97f4a7c15);
@@ -97,7 +102,8 @@ static bool pick_free(struct lane *lane, uint32_t *ret_block)
 
 	for (uint32_t i = 0; i < TRIES; i++) {
 		const uint64_t random = draw(lane);
-		const uint32_t range = random >> 63 ? hot : lane->blocks;
+		const bool warm = lane->workload->options.stamped && random >> 63;
+		const uint32_t range = warm ? hot : lane->blocks;
 
 		*ret_block = nth_block(lane, (uint32_t)(random & 0x7fffffff) % range);
 		if (!lane->workload->block_busy[*ret_block])

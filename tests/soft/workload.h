@@ -47,6 +47,8 @@ int workload_make(struct guestscsi *scsi, const struct guestscsi_disk *disk,
 /* Fill (if only reads are wanted), load, read back, flush. 0 or an error of the
  * bus; findings are in the result, which belongs to the workload. */
 int workload_run(struct workload *workload);
+/* Ends the load early, as if its time were over. Any thread. */
+void workload_stop(struct workload *workload);
 const struct workload_result *workload_result(const struct workload *workload);
 
 /* Writes what each block must hold, for softchk (struct generations_head and

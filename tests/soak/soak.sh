@@ -1,0 +1,35 @@
+#!/bin/bash
+# make soak: the full volumes. Each round is a scenario with its own seed; a
+# round that held is one line of the record file, so that a run that was
+# interrupted goes on where it stopped.
+#
+# usage: soak.sh BUILD-A BUILD-B RECORD
+#   SOAK_ROUNDS=200   rounds of each scenario that the record must hold for this commit
+set -eu
+cd "$(dirname "$0")/../.."
+a=$1 b=$2 record=$3
+rounds=${SOAK_ROUNDS:-200}
+commit=$(git describe --always --dirty)
+[ -s "$record" ] || printf '# commit\tscenario\tround\treplacements\tkills\trequests\treplayed\tseconds\n' >"$record"
+
+value() { sed -n "s/.*\\b$1=\\([0-9]*\\).*/\\1/p" "$2" | tail -n 1; }
+
+done_rounds() { awk -F'\t' -v c="$commit" -v s="$1" '$1 == c && $2 == s' "$record" | wc -l; }
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+n=$(done_rounds soft-replace)
+while [ "$n" -lt "$rounds" ]; do
+	n=$((n + 1))
+	start=$SECONDS
+	if ! REPLACEMENTS=50 KILLS=500 PAUSE=0.02 SECONDS_OF_LOAD=75 timeout 400 \
+		tests/e2e/soft-replace.sh "$a" "$b" >"$log" 2>&1; then
+		cat "$log"
+		echo "soak: round $n did not hold"
+		exit 1
+	fi
+	printf '%s\tsoft-replace\t%d\t%d\t%d\t%s\t%s\t%d\n' "$commit" "$n" "$(value replacements "$log")" \
+		"$(value kills "$log")" "$(sed -n 's/.*"ops":\([0-9]*\).*/\1/p' "$log" | tail -n 1)" \
+		"$(value events "$log")" $((SECONDS - start)) >>"$record"
+	tail -n 1 "$record"
+done

@@ -1,0 +1,24 @@
+#!/bin/bash
+# One honest client among attackers on the soft back end; see softhostile.c.
+#   hostile.sh BUILD-A BUILD-B [softhostile's words]
+# The paravisor must not die and the VM not end: epoch 1 is left at the end.
+. "$(dirname "$0")/../e2e/lib.sh"
+shift 2
+SOFTHOSTILE=$BUILD_A/tests/soft/softhostile
+truncate -s 64M "$DISK" "$DISK.victim"
+"$A" run --backend soft --kernel "$SOFTHOSTILE" --vps 4 --memory 64M --disk "$DISK" \
+	--disk "$DISK.victim" --state "$STATE" \
+	--cmdline "hostile victim=1 report=$REPORT ${*:-seed=1 count=200000 seconds=2 phases=2}" \
+	>"$WORK/console" 2>&1 </dev/null &
+RUN_PID=$!
+epoch=
+while kill -0 "$RUN_PID" 2>/dev/null; do
+	now=$("$A" list --state "$STATE" 2>/dev/null) && epoch=$(field epoch "$now")
+	sleep 0.2
+done
+status=0
+wait "$RUN_PID" || status=$?
+RUN_PID=
+cat "$REPORT" 2>/dev/null || true
+[ "$status" -eq 0 ] || fail "status $status: $(tail -c 400 "$WORK/console" | tr -cd '[:print:]\n')"
+[ "$epoch" = 1 ] || fail "the paravisor died: epoch $epoch"
