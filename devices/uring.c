@@ -86,7 +86,8 @@ void uring_take_over(struct uring *u, uint32_t epoch, uint64_t taken, uring_agai
 	uint64_t undone[LIMIT_REQUESTS] = { 0 };
 
 	for (uint32_t i = 0; i < *sq->kring_entries; i++)
-		sq->array[i] = i;
+		if (sq->array[i] != i)
+			sq->array[i] = i;
 	for (uint32_t i = 0; i < LIMIT_REQUESTS; i++) {
 		uint64_t placed = atomic_load(&u->disk->slot[i].placed);
 

@@ -14,7 +14,7 @@
 
 enum {
 	CHAINED = offsetof(struct log_record, chain),
-	AHEAD = 512,      /* bytes given up and fetched before they are needed; further is too cold */
+	AHEAD = 512, /* bytes given up and fetched before they are needed; further is too cold */
 };
 _Static_assert(sizeof(struct log_record) == 56, "on disk");
 

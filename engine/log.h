@@ -100,7 +100,8 @@ void log_reader_init(struct log_reader *lr, const struct log_words *w, const uin
 
 /* Next record; pads are passed over. The payload lies in the scratch, valid
  * until the next call. */
-enum log_result log_read(struct log_reader *lr, struct log_record *ret, const uint8_t **ret_payload);
+enum log_result log_read(struct log_reader *lr, struct log_record *ret,
+			 const uint8_t **ret_payload);
 
 /* The chain value of a record: exported for archive and replay. */
 uint64_t log_chain(const struct log_record *h, const void *payload, uint64_t before);

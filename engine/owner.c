@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <time.h>
 
+enum { NAMING_NS = 1000000000 }; /* who spawns a taker names it long before */
+
 int owner_lock(struct custody *c, unsigned slot, unsigned thread, uint64_t timeout_ns)
 {
 	pthread_mutex_t *m = &c->proc[slot].thread[thread];
@@ -53,12 +55,27 @@ static int fence(struct custody *c, unsigned slot, uint64_t timeout_ns)
 	return 0;
 }
 
+static bool is_named(uint64_t word, unsigned slot)
+{
+	return OWNER_STATE(word) == OWNER_TAKING && OWNER_SLOT(word) == slot;
+}
+
+/* A taker is spawned before it is named, and may be ready first. */
+static uint64_t await_name(struct custody *c, unsigned slot)
+{
+	uint64_t until = mono_now_ns() + NAMING_NS, now, word;
+
+	while (!is_named(word = atomic_load(&c->h->owner), slot) && (now = mono_now_ns()) < until)
+		custody_owner_wait(c, word, until - now);
+	return word;
+}
+
 int owner_take(struct custody *c, unsigned slot, uint64_t timeout_ns, uint32_t *ret_epoch)
 {
-	uint64_t word = atomic_load(&c->h->owner);
+	uint64_t word = await_name(c, slot);
 	uint32_t epoch = OWNER_EPOCH(word);
 
-	if (OWNER_STATE(word) != OWNER_TAKING || OWNER_SLOT(word) != slot)
+	if (!is_named(word, slot))
 		return -EPERM;
 	for (unsigned s = 0; s < LIMIT_PROCS; s++) {
 		int r;

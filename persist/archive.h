@@ -49,7 +49,7 @@ struct archive_options {
 
 enum {
 	ARCHIVE_OK = 0,
-	ARCHIVE_E_END = 1,      /* nothing more for now */
+	ARCHIVE_E_END = 1,      /* nothing more is stored yet */
 	ARCHIVE_E_GAP = 2,      /* the next record does not follow the last one; read on or look
 				   for a checkpoint */
 	ARCHIVE_E_DAMAGED = 3,  /* the chain does not hold */

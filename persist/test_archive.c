@@ -83,7 +83,8 @@ static int event(uint32_t len, bool padded, bool lost)
 
 static struct slot_cut cut(void)
 {
-	return (struct slot_cut){ .generation = 2, .seq = seq, .position = position, .chain = chain };
+	return (struct slot_cut){ .generation = 2, .seq = seq, .position = position,
+				  .chain = chain };
 }
 
 /* Reads to the end from where the reader stands: events in a row from @first. */

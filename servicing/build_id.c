@@ -32,7 +32,8 @@ static int visit(struct dl_phdr_info *info, size_t size, void *user)
 		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
 
 		if (ph->p_type == PT_NOTE)
-			note_text((const uint8_t *)(info->dlpi_addr + ph->p_vaddr), ph->p_memsz, user, 16);
+			note_text((const uint8_t *)(info->dlpi_addr + ph->p_vaddr), ph->p_memsz,
+				  user, 16);
 	}
 	return 1; /* the first object is the program itself */
 }

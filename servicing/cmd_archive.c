@@ -176,7 +176,7 @@ static int take_checkpoint(struct archiver *p)
 	return r;
 }
 
-/* Reads up to BATCH records. *@ret_end: there are no more for now. */
+/* Reads up to BATCH records. *@ret_end: no more are committed. */
 static int copy_records(struct archiver *p, bool *ret_end)
 {
 	*ret_end = false;

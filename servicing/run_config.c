@@ -311,7 +311,8 @@ static int open_disks(struct run_config *rc, struct wire_notice *notices)
 		*out = (struct wire_notice){ .op = OP_DISK, .arg = n };
 		memcpy(out->data, &dc, sizeof(dc));
 		snprintf((char *)out->data + sizeof(dc), sizeof(out->data) - sizeof(dc), "%s", path);
-		out->bytes = (uint32_t)(sizeof(dc) + strnlen(path, sizeof(out->data) - sizeof(dc) - 1));
+		out->bytes = (uint32_t)(sizeof(dc) +
+					strnlen(path, sizeof(out->data) - sizeof(dc) - 1));
 	}
 	return 0;
 }

@@ -215,7 +215,8 @@ static void tell_properties(struct sm_cx *cx)
 	vstor_complete(packet, VSTOR_OK);
 	memset(packet + VSTOR_AT_UNION, 0, VSTOR_BYTES - VSTOR_AT_UNION);
 	put_le16(packet + VSTOR_AT_UNION + 4, subs_of(s));
-	put_le32(packet + VSTOR_AT_UNION + 8, subs_of(s) > 0); /* STORAGE_CHANNEL_SUPPORTS_MULTI_CHANNEL */
+	/* STORAGE_CHANNEL_SUPPORTS_MULTI_CHANNEL */
+	put_le32(packet + VSTOR_AT_UNION + 8, subs_of(s) > 0);
 	put_le32(packet + VSTOR_AT_UNION + 12, VSTOR_TRANSFER);
 	reply(cx, packet, false);
 }

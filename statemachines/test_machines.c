@@ -113,7 +113,8 @@ static uint32_t likely_message(struct life *l)
 static void make_message(struct life *l)
 {
 	static const uint8_t types[] = { 3, 5, 5, 7, 8, 8, 9, 11, 13, 14, 16, 22 };
-	static const uint32_t words[] = { 0, 1, 1, 1, 2, 2, 3, 4, 0xe1e10, 0xe1e10, 0xe1e11, 0x50003,
+	static const uint32_t words[] = { 0, 1, 1, 1, 2, 2, 3, 4, 0xe1e10, 0xe1e10, 0xe1e11,
+					  0x50003,
 					  8 << 12 };
 	struct rec_posted p = { .connection_id = 1, .message_type = 1 };
 	uint32_t type = types[pick(l, ARRAY_LEN(types))];
@@ -151,7 +152,8 @@ static void make_message(struct life *l)
 static void make_packet(struct life *l, uint16_t relid)
 {
 	static const uint8_t ops[] = { 3, 3, 3, 3, 3, 3, 6, 7, 8, 9, 10, 13, 200 };
-	static const uint8_t opcodes[] = { 0x28, 0x2a, 0x28, 0x2a, 0x12, 0x25, 0x9e, 0xa0, 0x35, 0x42,
+	static const uint8_t opcodes[] = { 0x28, 0x2a, 0x28, 0x2a, 0x12, 0x25, 0x9e, 0xa0, 0x35,
+					   0x42,
 					   0x93, 0x1a, 0, 0x85 };
 	const struct channel *c = world_at(l->world, KIND_channel, relid);
 	const struct storvsp *v = world_at(l->world, KIND_storvsp, 0);

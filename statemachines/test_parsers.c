@@ -185,7 +185,8 @@ Test(ring_packet, random_bytes_stay_inside)
 			if (r.payload_bytes)
 				last = r.payload[r.payload_bytes - 1];
 			(void)last;
-			gpa_list_pairs(r.gpas, r.gpa_ranges, next_random(&seed) % 5000, 9000, pairs, 8,
+			gpa_list_pairs(r.gpas, r.gpa_ranges, next_random(&seed) % 5000, 9000, pairs,
+				       8,
 				       &got);
 		}
 	}

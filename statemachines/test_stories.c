@@ -213,7 +213,8 @@ static void bad_guest(struct story *s)
 	story_say(s, "a packet twice, then one that does not hold together, with a read in flight");
 	guest_read(s, 1, 0, 8);
 	RAISE(s, channel, 1, PACKET, p, nonsense, sizeof(nonsense));
-	p.position = ((const struct channel *)world_at(story_world(s), KIND_channel, 1))->in_position;
+	p.position =
+		((const struct channel *)world_at(story_world(s), KIND_channel, 1))->in_position;
 	p.next = p.position + sizeof(nonsense) + 8;
 	RAISE(s, channel, 1, PACKET, p, nonsense, sizeof(nonsense));
 	guest_words(s, VMBUS_CLOSE, 1, 0, 0);
@@ -252,7 +253,8 @@ static void take_over(struct story *s)
 	cr_assert_eq(story_effects(s, EFFECT_DISK_SUBMIT), 1);
 	disk_done(s, 2, 4096);
 	disk_done(s, 3, 4096);
-	cr_assert_eq(((const struct storvsp *)world_at(story_world(s), KIND_storvsp, 0))->orphans, 0);
+	cr_assert_eq(
+		((const struct storvsp *)world_at(story_world(s), KIND_storvsp, 0))->orphans, 0);
 	cr_assert_eq(world_live(story_world(s), KIND_scsi), 0);
 }
 

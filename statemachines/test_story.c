@@ -160,7 +160,8 @@ static void put_effects(struct story *s)
 	uint32_t at = 0, n = 0;
 	bool bad;
 
-	while (effect_next(&s->registry, s->turn.effects, s->turn.bytes, s->seq, &at, &n, &e, &bad)) {
+	while (effect_next(&s->registry, s->turn.effects, s->turn.bytes, s->seq, &at, &n, &e,
+			   &bad)) {
 		const struct effect_desc *d = &effects[e.head.code];
 
 		put(s, "    ! %s", d->name);
@@ -218,7 +219,8 @@ static bool find_effect(const struct story *s, uint16_t code, unsigned which, st
 	uint32_t at = 0, n = 0;
 	bool bad;
 
-	while (effect_next(&s->registry, s->turn.effects, s->turn.bytes, s->seq, &at, &n, ret, &bad))
+	while (effect_next(&s->registry, s->turn.effects, s->turn.bytes, s->seq, &at, &n, ret,
+			   &bad))
 		if (ret->head.code == code && which-- == 0)
 			return true;
 	return false;

@@ -76,8 +76,9 @@ for script in tests/e2e/*.sh; do
 	[ -e "$script" ] && step "e2e $(basename "$script" .sh)" 400 "$script" "$BUILD/a" "$BUILD/b"
 done
 for scenario in read write message takeover; do
-	step "crash points: $scenario" 420 tests/crash/run.sh "$BUILD/sabotage" "$scenario"
+	step "crash points: $scenario" 420 tests/crash/run.sh "$BUILD/a" "$scenario"
 done
+step "mutants of the hand-over" 600 python3 tests/crash/mutants.py "$BUILD/mutants-crash"
 step "mutants of the log" 600 tests/mutants/run.py "$BUILD/mutants"
 step "demo (nested bed)" 420 tests/bed/demo.sh --build-a "$BUILD/a" --build-b "$BUILD/b" --out "$OUT/demo"
 for how in kick double flip; do

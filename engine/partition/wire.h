@@ -72,7 +72,12 @@ enum wire_owner_state {
 #define OWNER_SLOT(w) ((uint32_t)((w) >> 8 & 0xff))
 #define OWNER_STATE(w) ((enum wire_owner_state)((w) & 0xff))
 
-enum wire_takeover { TAKEOVER_FIRST = 1, TAKEOVER_PLANNED = 2, TAKEOVER_DEATH = 3, TAKEOVER_ROLLBACK = 4 };
+enum wire_takeover {
+	TAKEOVER_FIRST = 1,
+	TAKEOVER_PLANNED = 2,
+	TAKEOVER_DEATH = 3,
+	TAKEOVER_ROLLBACK = 4,
+};
 
 struct wire_header {
 	uint32_t magic, version;
@@ -150,7 +155,12 @@ enum wire_exit {
 	WIRE_EXITS(X)
 #undef X
 };
-enum wire_exit_fatal { FATAL_TRIPLE_FAULT = 1, FATAL_INTERNAL_ERROR = 2, FATAL_FAIL_ENTRY = 3, FATAL_SOFT_GUEST_ENDED = 4 };
+enum wire_exit_fatal {
+	FATAL_TRIPLE_FAULT = 1,
+	FATAL_INTERNAL_ERROR = 2,
+	FATAL_FAIL_ENTRY = 3,
+	FATAL_SOFT_GUEST_ENDED = 4,
+};
 
 /* state: generation << 2 | MAILBOX_*; moved by compare-exchange, a futex (its
  * low half: generation's low 30 bits). */
@@ -288,7 +298,16 @@ struct wire_ring_pos {
 };
 
 /* ---- paravisor processes ------------------------------------------------------ */
-enum wire_proc_state { PROC_FREE = 0, PROC_SPAWNED = 1, PROC_LOADING = 2, PROC_FOLLOWING = 3, PROC_READY = 4, PROC_OWNER = 5, PROC_RETIRED = 6, PROC_FAILED = 7 };
+enum wire_proc_state {
+	PROC_FREE = 0,
+	PROC_SPAWNED = 1,
+	PROC_LOADING = 2,
+	PROC_FOLLOWING = 3,
+	PROC_READY = 4,
+	PROC_OWNER = 5,
+	PROC_RETIRED = 6,
+	PROC_FAILED = 7,
+};
 enum wire_role { ROLE_FIRST = 1, ROLE_SUCCESSOR = 2, ROLE_TAKER = 3, ROLE_STANDBY = 4 };
 struct wire_proc {
 	_Alignas(64) pthread_mutex_t thread[LIMIT_THREADS]; /* robust, process-shared: held while the thread may write */

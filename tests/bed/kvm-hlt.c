@@ -38,10 +38,8 @@ int main(void)
 	}
 	const int vm = request(kvm, KVM_CREATE_VM, "KVM_CREATE_VM", NULL);
 	unsigned char *memory = mmap(NULL, GUEST_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (memory == MAP_FAILED) {
-		perror("kvm-hlt: mmap");
-		return 1;
-	}
+	if (memory == MAP_FAILED)
+		return perror("kvm-hlt: mmap"), 1;
 	memcpy(memory, code, sizeof code);
 	const struct kvm_userspace_memory_region region = {
 		.guest_phys_addr = GUEST_AT,
