@@ -81,6 +81,9 @@ done
 step "mutants of the hand-over" 600 python3 tests/crash/mutants.py "$BUILD/mutants-crash"
 step "mutants of the log" 600 tests/mutants/run.py "$BUILD/mutants"
 step "demo (nested bed)" 420 tests/bed/demo.sh --build-a "$BUILD/a" --build-b "$BUILD/b" --out "$OUT/demo"
+for vps in 1 4; do
+	step "bed: $vps VPs" 300 tests/bed/smp.sh $vps "$BUILD/a" "$BUILD/b" "$OUT/bed-$vps"
+done
 for how in kick double flip; do
 	step "demo sabotaged by $how fails" 420 tests/bed/sabotage.sh "$how" "$BUILD/sabotage" "$BUILD/b" "$OUT/demo-$how"
 done
