@@ -120,10 +120,18 @@ serves=a
 guest_start /a
 if guest_wait 90 'HFGUEST ready' && guest_wait 60 'HFGUEST running raw ext4|HFGUEST running ext4 raw'; then
 	say "guest running after $(($(now_ms) - started)) ms"
-	nice /a/holdfast archive --state "$hf_state" >/tmp/archive.out 2>&1 &
+	/a/holdfast archive --state "$hf_state" >/tmp/archive.out 2>&1 &
 	sleep 1
 	events
 	owner
+	# A guest that reset by itself: what it said last is in the vtl machine, from its crash MSRs.
+	resets=$(/a/holdfast inspect --state "$hf_state" 'vtl[0].resets' | sed 's/[^0-9]*\([0-9]*\)$/\1/')
+	if [ "$resets" != 0 ]; then
+		fail "the guest was reset $resets times"
+		/a/holdfast inspect --state "$hf_state" 'vtl[0]' | cut -c 1-3000 | sed 's/^/HFDUMP /'
+		grep -a -v HFSTAT "$hf_console" | cut -c 1-200 | sed 's/^/HFDUMP console: /'
+		/a/holdfast log --state "$hf_state" --machine vtl | tail -n 60 | cut -c 1-300 | sed 's/^/HFDUMP log: /'
+	fi
 	if [ $failed = no ]; then
 		sleep 1
 		guest_say stop
