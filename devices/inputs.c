@@ -111,19 +111,16 @@ static void collect_mailboxes(struct collector *c)
 
 /* ---- queues of the partition -------------------------------------------- */
 
-/* Room for outgoing messages of the processor that has least. */
-static uint64_t message_room(const struct hands *h)
+/* Room for messages to the processor that the bus answers on. Another one that
+ * does not read its own loses some: it must not stop the connection. */
+static uint64_t message_room(const struct collector *c)
 {
-	uint64_t most = 0;
+	const struct vmbus *b = world_at(c->w, KIND_vmbus, 0);
+	const struct wire_message_queue *q = &c->h->c->message[b ? b->message_vp % LIMIT_VPS : 0];
+	uint64_t n = atomic_load_explicit(&q->head, memory_order_relaxed) -
+		     atomic_load_explicit(&q->tail, memory_order_acquire);
 
-	for (uint32_t vp = 0; vp < h->c->h->vps; vp++) {
-		const struct wire_message_queue *q = &h->c->message[vp];
-		uint64_t n = atomic_load_explicit(&q->head, memory_order_relaxed) -
-			     atomic_load_explicit(&q->tail, memory_order_acquire);
-
-		most = n > most ? n : most;
-	}
-	return most < LIMIT_MESSAGE_QUEUE ? LIMIT_MESSAGE_QUEUE - most : 0;
+	return n < LIMIT_MESSAGE_QUEUE ? LIMIT_MESSAGE_QUEUE - n : 0;
 }
 
 static void collect_posted(struct collector *c)
@@ -134,7 +131,7 @@ static void collect_posted(struct collector *c)
 
 	if (pos == head)
 		return;
-	room = message_room(h);
+	room = message_room(c);
 	for (; pos != head && room; room--) {
 		struct wire_posted m = h->c->posted->entry[pos % LIMIT_MESSAGE_QUEUE];
 		struct rec_posted fixed = { .connection_id = m.connection_id,

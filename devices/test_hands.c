@@ -348,6 +348,17 @@ Test(hands, posted_messages_wait_while_answers_have_no_room)
 	cr_assert_eq(collect(), 0);
 }
 
+/* A processor that reads none of its messages keeps nobody else from theirs. */
+Test(hands, posted_messages_wait_for_no_processor_but_the_one_that_is_answered)
+{
+	c.posted->entry[0] = (struct wire_posted){ .connection_id = 1, .message_type = 1,
+						   .bytes = 8 };
+	atomic_store(&c.posted->head, 1);
+	atomic_store(&c.message[1].head, LIMIT_MESSAGE_QUEUE);
+	cr_assert_eq(collect(), 1);
+	cr_assert_eq(got[0].code, vmbus_EV_POSTED);
+}
+
 /* ---- declared state ----------------------------------------------------- */
 
 Test(hands, the_declared_page_is_whole_before_its_word_moves)

@@ -40,10 +40,12 @@ enum {
 	LIMIT_EVENTS = 64,            /* of one machine */
 	LIMIT_FIELDS = 128,           /* of one machine, arrays counted once */
 	LIMIT_BATCH = 64,             /* events appended before the tail is stored once */
-	LIMIT_TURN_STEPS = 8192,      /* internal messages of one turn: > all requests + channels */
+	LIMIT_TURN_STEPS = 1 << 17,   /* internal messages of one turn: 68 storage channels that
+				       * close wake all requests each, a request causes 4 more */
 	LIMIT_TURN_EFFECTS = 4096,
 	LIMIT_TURN_BYTES = 128 << 10, /* effects of one turn; x LIMIT_BATCH < half a log ring */
-	LIMIT_INBOX_BYTES = 1 << 20,  /* internal messages waiting in one turn */
+	LIMIT_INBOX_BYTES = 3 << 20,  /* internal messages of one turn: 68 x 1,024 of 32 bytes,
+				       * and 300 bytes for each request */
 	LIMIT_PAYLOAD = 16 << 10,     /* one event or effect, fixed part and tail */
 	LIMIT_DEFERRED = 8,           /* events a state may put off */
 	LIMIT_UNKNOWN = 1024,         /* bytes of fields only a newer build knows, per instance */

@@ -513,7 +513,7 @@ static uint32_t sense_of(const struct scsi *s, int32_t result)
 {
 	if (s->stale && (not_done(s, result) || result >= 0))
 		return SENSE_RESET;
-	switch (-result) {
+	switch (-(int64_t)result) {
 	case IO_FAULT:
 		return SENSE_FIELD;
 	case IO_NO_SPACE:
@@ -562,7 +562,7 @@ static bool is_overtaken(const struct sm_cx *cx)
 	const struct rec_overlap *p = cx->p;
 	const struct scsi *s = cx->self;
 
-	return s->orphan && changes_disk(s) && s->disk == p->disk &&
+	return s->orphan && changes_disk(s) && (s->disk == p->disk || p->disk == OVERLAP_ANY) &&
 	       s->lba < p->lba + p->count && p->lba < s->lba + s->count;
 }
 

@@ -13,4 +13,6 @@ enum srb_lun_flags {
 	LUN_CHANGED = 1 << 15,    /* the guest has not been told of its new size */
 };
 
+enum { OVERLAP_ANY = 0xffff }; /* overlap.disk: all of them */
+
 #endif

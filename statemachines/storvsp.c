@@ -468,16 +468,50 @@ static void start_srb(struct sm_cx *cx)
 	sm_post(cx, to, scsi_EV_SRB, &r, cx->tail, p->gpa_bytes + VSTOR_BYTES);
 }
 
+/* One turn may answer every write there is (a ring gets room, or is closed), and
+ * each is to be told to every orphan: all of a turn are told at once, by what
+ * spans them. Who is stale without need ends in UNIT ATTENTION, and is sent
+ * again. */
+static void note_overlap(struct sm_cx *cx, const struct rec_ended *p)
+{
+	struct storvsp *s = cx->self;
+	uint64_t end = p->lba + p->count;
+
+	if (s->answered_end == 0) {
+		s->answered_lba = p->lba;
+		s->answered_end = end;
+		s->answered_disk = p->disk;
+		sm_post(cx, cx->ref, storvsp_EV_OVERLAPS, NULL, NULL, 0);
+		return;
+	}
+	if (p->lba < s->answered_lba)
+		s->answered_lba = p->lba;
+	if (end > s->answered_end)
+		s->answered_end = end;
+	if (p->disk != s->answered_disk)
+		s->answered_disk = OVERLAP_ANY;
+}
+
 static void count_ended(struct sm_cx *cx)
 {
 	const struct rec_ended *p = cx->p;
 	struct storvsp *s = cx->self;
-	struct rec_overlap o = { .lba = p->lba, .count = p->count, .disk = p->disk };
 
 	if (p->is_request && s->outstanding)
 		s->outstanding--;
 	if (p->count && s->orphans)
-		sm_post_all(cx, KIND_scsi, scsi_EV_OVERLAP, &o, NULL, 0);
+		note_overlap(cx, p);
+}
+
+static void tell_overlaps(struct sm_cx *cx)
+{
+	struct storvsp *s = cx->self;
+	struct rec_overlap o = { .lba = s->answered_lba, .disk = s->answered_disk,
+				 .count = s->answered_end - s->answered_lba };
+
+	s->answered_lba = s->answered_end = 0;
+	s->answered_disk = 0;
+	sm_post_all(cx, KIND_scsi, scsi_EV_OVERLAP, &o, NULL, 0);
 }
 
 static void count_ended_tell(struct sm_cx *cx)

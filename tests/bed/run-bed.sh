@@ -13,7 +13,7 @@ me=run-bed
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
-scenario='' out='' timeout=240 vps=2 raw_mb=64 ext4_mb=64 keep=no cache=${HOLDFAST_BED_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/holdfast-bed}
+scenario='' out='' timeout=240 attempts=3 vps=2 raw_mb=64 ext4_mb=64 keep=no cache=${HOLDFAST_BED_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/holdfast-bed}
 n=0
 while [ $# -gt 0 ]; do
 	if [ "$1" = --keep-disks ]; then
@@ -26,6 +26,7 @@ while [ $# -gt 0 ]; do
 	--scenario) scenario=$2 ;;
 	--out) out=$2 ;;
 	--timeout) timeout=$2 ;;
+	--attempts) attempts=$2 ;;
 	--vps) vps=$2 ;;
 	--cache) cache=$2 ;;
 	--raw-mb) raw_mb=$2 ;;
@@ -62,48 +63,78 @@ while [ $i -lt $n ]; do
 done
 "$here/mk-l1-initrd.sh" "$@"
 
-if [ $keep = no ]; then
-	rm -f "$out/raw.img" "$out/ext4.img"
-	truncate -s "${raw_mb}M" "$out/raw.img"
-	truncate -s "${ext4_mb}M" "$out/ext4.img"
-	mkfs.ext4 -q -F -m 0 "$out/ext4.img"
-fi
-for disk in raw ext4; do
-	[ -s "$out/$disk.img" ] || die "$out/$disk.img is missing; run once without --keep-disks"
-done
+make_disks() {
+	if [ $keep = no ]; then
+		rm -f "$out/raw.img" "$out/ext4.img"
+		truncate -s "${raw_mb}M" "$out/raw.img"
+		truncate -s "${ext4_mb}M" "$out/ext4.img"
+		mkfs.ext4 -q -F -m 0 "$out/ext4.img"
+	fi
+	for disk in raw ext4; do
+		[ -s "$out/$disk.img" ] || die "$out/$disk.img is missing; run once without --keep-disks"
+	done
+}
 
 # One line of the console is of interest to people if it starts with HF (a kernel message may precede it) or tells
 # that the kernel is in trouble. HFGAP and HFLOAD are for programs, and long.
 show='HF[A-Z]+ |Kernel panic|BUG:|Oops|WARNING: CPU|qemu-system'
 
 console=$out/console.log
-: >"$console"
 trap 'rm -f "$out/l1.cpio" "$out/qemu.status"' EXIT
-{
-	status=0
-	# -xsave: TCG does not intercept XSETBV, so a nested guest would read stale sizes of the XSAVE area and warn.
-	# cache=writeback: L1 may use O_DIRECT, and its flushes reach the host's disk.
-	timeout -k 5 "$timeout" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu EPYC,+svm,+npt,-xsave -smp 2 -m 1536 \
-		-nodefaults -display none -serial stdio -no-reboot \
-		-kernel "$cache/kernel/vmlinux" -initrd "$out/l1.cpio" \
-		-append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off cryptomgr.notests" \
-		-drive "if=none,id=raw,file=$out/raw.img,format=raw,cache=writeback" -device virtio-blk-pci,drive=raw \
-		-drive "if=none,id=ext4,file=$out/ext4.img,format=raw,cache=writeback" -device virtio-blk-pci,drive=ext4 \
-		</dev/null 2>"$out/qemu.err" || status=$?
-	echo "$status" >"$out/qemu.status"
-} | tr -d '\r' | tee "$console" | { grep --line-buffered -a -E "$show" || true; } | cut -c 1-240
 
-qemu=$(cat "$out/qemu.status" 2>/dev/null || echo 1)
-told=$(sed -n 's/^.*HFBED exit=\([0-9][0-9]*\)$/\1/p' "$console" | tail -n 1)
-last=$(grep -a -v '^[[:space:]]*$' "$console" | tail -n 1 | cut -c 1-200)
-if [ -n "$told" ]; then
-	exit "$told"
-elif [ "$qemu" = 124 ] || [ "$qemu" = 137 ]; then
-	echo "$me: time is up ($timeout s); the last line was: ${last:-none}; all of it is in $console" >&2
-	exit 124
-elif [ "$qemu" != 0 ]; then
-	grep -v 'TCG doesn.t support' "$out/qemu.err" >&2 || true
-	die "QEMU ended with status $qemu"
-fi
-echo "$me: L1 ended without telling a status; the last line was: ${last:-none}; all of it is in $console" >&2
-exit 125
+# One run of the emulated machine; the status that it told, 124 (time is up), 125 (it died), or 1.
+machine() {
+	: >"$console"
+	{
+		status=0
+		# -xsave: TCG does not intercept XSETBV, so a nested guest would read stale sizes of the XSAVE area and warn.
+		# cache=writeback: L1 may use O_DIRECT, and its flushes reach the host's disk.
+		timeout -k 5 "$timeout" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu EPYC,+svm,+npt,-xsave -smp 2 -m 1536 \
+			-nodefaults -display none -serial stdio -no-reboot \
+			-kernel "$cache/kernel/vmlinux" -initrd "$out/l1.cpio" \
+			-append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off cryptomgr.notests" \
+			-drive "if=none,id=raw,file=$out/raw.img,format=raw,cache=writeback" -device virtio-blk-pci,drive=raw \
+			-drive "if=none,id=ext4,file=$out/ext4.img,format=raw,cache=writeback" -device virtio-blk-pci,drive=ext4 \
+			</dev/null 2>"$out/qemu.err" || status=$?
+		echo "$status" >"$out/qemu.status"
+	} | tr -d '\r' | tee "$console" | { grep --line-buffered -a -E "$show" || true; } | cut -c 1-240
+
+	qemu=$(cat "$out/qemu.status" 2>/dev/null || echo 1)
+	told=$(sed -n 's/^.*HFBED exit=\([0-9][0-9]*\)$/\1/p' "$console" | tail -n 1)
+	last=$(grep -a -v '^[[:space:]]*$' "$console" | tail -n 1 | cut -c 1-200)
+	if [ -n "$told" ]; then
+		return "$told"
+	elif [ "$qemu" = 124 ] || [ "$qemu" = 137 ]; then
+		echo "$me: time is up ($timeout s); the last line was: ${last:-none}; all of it is in $console" >&2
+		return 124
+	elif [ "$qemu" != 0 ]; then
+		grep -v 'TCG doesn.t support' "$out/qemu.err" >&2 || true
+		die "QEMU ended with status $qemu"
+	fi
+	echo "$me: L1 ended without telling a status; the last line was: ${last:-none}; all of it is in $console" >&2
+	return 125
+}
+
+# The emulator's nested SVM loses a machine now and then: L1's kernel dies, or the guest stands still or resets while it
+# boots. Such a run says nothing about what is tested and is made again, but only if nothing was done to the guest yet
+# (no HFEVENT), or L1's own kernel died. What goes wrong after that is never tried again.
+lost() {
+	case $1 in
+	75 | 124) ! grep -a -q HFEVENT "$console" ;;
+	125) ! grep -a -q HFEVENT "$console" || grep -a -q 'Kernel panic' "$console" ;;
+	*) return 1 ;;
+	esac
+}
+
+attempt=1
+while :; do
+	make_disks
+	result=0
+	machine || result=$?
+	if ! lost $result || [ $attempt -ge "$attempts" ]; then
+		exit $result
+	fi
+	echo "$me: the emulated machine was lost before anything was done to the guest (status $result); attempt $((attempt + 1)) of $attempts" >&2
+	cp "$console" "$out/console.lost.$attempt.log"
+	attempt=$((attempt + 1))
+done

@@ -115,19 +115,26 @@ events() {
 	done
 }
 
+# A guest that resets while it boots, or never gets its loads running, is the emulator's (run-bed.sh): 75.
+resets() { /a/holdfast inspect --state "$hf_state" 'vtl[0].resets' | sed 's/[^0-9]*\([0-9]*\)$/\1/'; }
+
 # Which builds served, in order; the event log has to say the same.
-serves=a
+serves=a lost=no
 guest_start /a
-if guest_wait 90 'HFGUEST ready' && guest_wait 60 'HFGUEST running raw ext4|HFGUEST running ext4 raw'; then
+if guest_wait 70 'HFGUEST ready' && guest_wait 45 'HFGUEST running raw ext4|HFGUEST running ext4 raw'; then
 	say "guest running after $(($(now_ms) - started)) ms"
 	/a/holdfast archive --state "$hf_state" >/tmp/archive.out 2>&1 &
 	sleep 1
-	events
+	if [ "$(resets)" != 0 ]; then
+		say "error: the guest was reset while it booted"
+		lost=yes
+	else
+		events
+	fi
 	owner
 	# A guest that reset by itself: what it said last is in the vtl machine, from its crash MSRs.
-	resets=$(/a/holdfast inspect --state "$hf_state" 'vtl[0].resets' | sed 's/[^0-9]*\([0-9]*\)$/\1/')
-	if [ "$resets" != 0 ]; then
-		fail "the guest was reset $resets times"
+	if [ "$(resets)" != 0 ]; then
+		fail "the guest was reset $(resets) times"
 		/a/holdfast inspect --state "$hf_state" 'vtl[0]' | cut -c 1-3000 | sed 's/^/HFDUMP /'
 		grep -a -v HFSTAT "$hf_console" | cut -c 1-200 | sed 's/^/HFDUMP console: /'
 		/a/holdfast log --state "$hf_state" --machine vtl | tail -n 60 | cut -c 1-300 | sed 's/^/HFDUMP log: /'
@@ -148,10 +155,10 @@ if guest_wait 90 'HFGUEST ready' && guest_wait 60 'HFGUEST running raw ext4|HFGU
 		fi
 	fi
 else
-	failed=yes
+	failed=yes lost=yes
 fi
 
-if [ $failed = no ]; then
+if [ $failed = no ] && [ $lost = no ]; then
 	wait
 	logged=$(/a/holdfast log --state "$hf_state" --machine servicing 2>/tmp/log.err | sed -n 's/.* SERVING .*bytes: 302e312e302d6\(.\).*/\1/p' | tr -d '\n' | tr 12 ab)
 	echo "HFSERVED events=$serves log=$logged"
@@ -170,4 +177,5 @@ fi
 # The least delay between a line's making and its coming here is near 0: that gives the offset of the clocks.
 offset=$(awk '$2 == "HFSTAT" && $4 ~ /^t=[0-9]+$/ { d = $1 - substr($4, 3); if (!n++ || d < min) min = d } END { print n ? min : "unknown" }' "$hf_console")
 echo "HFSUMMARY vps=${HF_VPS:-2} replacements=$replacements kills=$kills vp_stopped=$vp_stopped offset_ms=$offset failed=$failed"
+[ $lost = no ] || exit 75
 [ $failed = no ]

@@ -126,6 +126,9 @@ static void fill(struct attack *attack, struct dice *dice, struct message *messa
 	case BUS_INITIATE:
 		message->word[2] = (4 + dice_below(dice, 3)) << 16 | dice_below(dice, 5);
 		message->word[3] = dice_once_in(dice, 4) ? (uint32_t)dice_number(dice) : 0;
+		/* A processor that reads no messages would be the end of the connection. */
+		if (attack->synic && message->word[3] < softvm_vps(attack->vm))
+			message->word[3] = 0;
 		message->bytes = 40;
 		break;
 	default:

@@ -21,4 +21,5 @@ wait "$RUN_PID" || status=$?
 RUN_PID=
 cat "$REPORT" 2>/dev/null || true
 [ "$status" -eq 0 ] || fail "status $status: $(tail -c 400 "$WORK/console" | tr -cd '[:print:]\n')"
+grep -q '"ok":true' "$REPORT" 2>/dev/null || fail "the VM ended before the guest had told what it saw"
 [ "$epoch" = 1 ] || fail "the paravisor died: epoch $epoch"
