@@ -193,6 +193,22 @@ Test(loader, refusals)
 
 /* ---- ACPI --------------------------------------------------------------- */
 
+static uint64_t u64_at(const void *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static uint32_t u32_at(const void *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
 static uint8_t sum(const uint8_t *p, size_t n)
 {
 	uint8_t s = 0;
@@ -207,13 +223,13 @@ static const uint8_t *table(uint64_t gpa, const char *signature)
 	const uint8_t *p = at(gpa, 36);
 
 	cr_assert_eq(memcmp(p, signature, 4), 0, "%s", signature);
-	cr_assert_eq(sum(p, *(const uint32_t *)(const void *)(p + 4)), 0, "%s", signature);
+	cr_assert_eq(sum(p, u32_at(p + 4)), 0, "%s", signature);
 	return p;
 }
 
 static bool holds(const uint8_t *p, const void *what, size_t n)
 {
-	return memmem(p, *(const uint32_t *)(const void *)(p + 4), what, n) != NULL;
+	return memmem(p, u32_at(p + 4), what, n) != NULL;
 }
 
 Test(loader, acpi_tables)
@@ -228,17 +244,17 @@ Test(loader, acpi_tables)
 	cr_assert_eq(sum(rsdp, 20), 0);
 	cr_assert_eq(sum(rsdp, 36), 0);
 	xsdt = table(word(ACPI_RSDP + 24, 8), "XSDT");
-	cr_assert_eq(*(const uint32_t *)(const void *)(xsdt + 4), 36 + 16);
+	cr_assert_eq(u32_at(xsdt + 4), 36 + 16);
 	fadt = table(word(word(ACPI_RSDP + 24, 8) + 36, 8), "FACP");
 	madt = table(word(word(ACPI_RSDP + 24, 8) + 44, 8), "APIC");
-	cr_assert_eq(*(const uint32_t *)(const void *)(fadt + 4), 276);
-	cr_assert(*(const uint32_t *)(const void *)(fadt + 112) & 1 << 20);
+	cr_assert_eq(u32_at(fadt + 4), 276);
+	cr_assert(u32_at(fadt + 112) & 1 << 20);
 	cr_assert_eq(fadt[116], 1);
-	cr_assert_eq(*(const uint64_t *)(const void *)(fadt + 120), 0x604);
-	cr_assert_eq(*(const uint64_t *)(const void *)(fadt + 248), 0x600);
-	cr_assert_eq(*(const uint32_t *)(const void *)(madt + 4), 44 + 3 * 8 + 12);
+	cr_assert_eq(u64_at(fadt + 120), 0x604);
+	cr_assert_eq(u64_at(fadt + 248), 0x600);
+	cr_assert_eq(u32_at(madt + 4), 44 + 3 * 8 + 12);
 	cr_assert_eq(madt[44 + 2 * 8 + 3], 2);
-	dsdt = table(*(const uint64_t *)(const void *)(fadt + 140), "DSDT");
+	dsdt = table(u64_at(fadt + 140), "DSDT");
 	cr_assert(holds(dsdt, "VMBus", 6));
 	cr_assert(holds(dsdt, "ACPI0004", 9));
 	cr_assert(holds(dsdt, window, sizeof(window)));

@@ -116,7 +116,7 @@ events() {
 }
 
 # A guest that resets while it boots, or never gets its loads running, is the emulator's (run-bed.sh): 75.
-resets() { /a/holdfast inspect --state "$hf_state" 'vtl[0].resets' | sed 's/[^0-9]*\([0-9]*\)$/\1/'; }
+resets() { /a/holdfast inspect --state "$hf_state" 'vtl[0].resets' | sed 's/.*[^0-9]//'; }
 
 # Which builds served, in order; the event log has to say the same.
 serves=a lost=no

@@ -51,7 +51,7 @@ def build_and_run(tree):
                         '-lcriterion', '-lxxhash', '-luring', '-pthread'], cwd=tree, check=True)
         try:
             r = subprocess.run([program], cwd=tree, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL, timeout=120)
+                               stderr=subprocess.DEVNULL, timeout=45)
         except subprocess.TimeoutExpired:
             return False
         if r.returncode:
