@@ -4,7 +4,12 @@ set -u
 how=$1
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-if DEMO_SABOTAGE=$how "$(dirname "$0")/demo.sh" --build-a "$2" --build-b "$3" --out "$4" >"$log" 2>&1; then
+status=0
+DEMO_SABOTAGE=$how "$(dirname "$0")/demo.sh" --build-a "$2" --build-b "$3" --out "$4" >"$log" 2>&1 || status=$?
+if [ $status = 77 ]; then
+	cat "$log"
+	exit 77
+elif [ $status = 0 ]; then
 	cat "$log"
 	echo "sabotage by $how was not noticed"
 	exit 1
