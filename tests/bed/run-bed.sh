@@ -86,10 +86,10 @@ trap 'rm -f "$out/l1.cpio" "$out/qemu.status"' EXIT
 machine() {
 	: >"$console"
 	rm -f "$out/qemu.pid"
-	# L1 speaks after 3 to 8 s, and no wait of a scenario is longer than 110 s: one that is silent for longer is dead.
+	# L1 speaks after 3 to 8 s, and no wait of a scenario is longer than 150 s: one that is silent for longer is dead.
 	(
 		silent=0 before=0
-		while [ $silent -lt 120 ]; do
+		while [ $silent -lt 160 ]; do
 			sleep 1
 			silent=$((silent + 1))
 			now=$(wc -c <"$console")

@@ -121,7 +121,7 @@ resets() { /a/holdfast inspect --state "$hf_state" 'vtl[0].resets' | sed 's/.*[^
 # Which builds served, in order; the event log has to say the same.
 serves=a lost=no
 guest_start /a
-if guest_wait 70 'HFGUEST ready' && guest_wait 45 'HFGUEST running raw ext4|HFGUEST running ext4 raw'; then
+if guest_wait $((10 + 30 * ${HF_VPS:-2})) 'HFGUEST ready' && guest_wait $((15 + 15 * ${HF_VPS:-2})) 'HFGUEST running raw ext4|HFGUEST running ext4 raw'; then
 	say "guest running after $(($(now_ms) - started)) ms"
 	/a/holdfast archive --state "$hf_state" >/tmp/archive.out 2>&1 &
 	sleep 1

@@ -6,7 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 vps=$1 out=$4
 mkdir -p "$out"
 status=0
-"$here/run-bed.sh" --scenario "$here/scenario-demo.sh" --out "$out" --timeout 240 --vps "$vps" --build-a "$2" --build-b "$3" \
+"$here/run-bed.sh" --scenario "$here/scenario-demo.sh" --out "$out" --timeout 280 --attempts 2 --vps "$vps" --build-a "$2" --build-b "$3" \
 	--env HF_REPLACEMENTS=1 --env HF_KILLS=2 || status=$?
 case $status in
 75 | 124 | 125) exit 77 ;; # the emulator lost every machine
