@@ -24,7 +24,6 @@ void log_words_init(struct log_words *w, uint64_t bytes)
 	atomic_store(&w->tail, 0);
 	atomic_store(&w->oldest, 0);
 	atomic_store(&w->done, 0);
-	atomic_store(&w->first_seq, 0);
 	w->bytes = bytes;
 }
 

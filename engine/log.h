@@ -44,7 +44,6 @@ struct log_words {
 	_Alignas(64) _Atomic uint64_t oldest; /* position of the oldest valid record */
 	_Alignas(64) _Atomic uint64_t done;   /* turn: all effects up to it were performed */
 	_Alignas(64) uint64_t bytes;          /* size of the ring, a power of two */
-	_Atomic uint64_t first_seq;           /* sequence before the first record ever: 0 */
 };
 
 /* The writer. Embedded in the lane; no memory of its own. */
