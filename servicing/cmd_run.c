@@ -11,15 +11,24 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+enum {
+	END_MS = 10000,       /* PARTITION_END_NS and the last words, with room */
+	ORPHANS_MS = 5000,    /* as PARTITION_END_NS */
+};
 
 /* Someone already answers there: the directory is in use. */
 static bool answered(const char *dir)
@@ -135,8 +144,30 @@ static void build_arguments(struct arguments *a, const struct run_config *rc, co
 	}
 }
 
-/* Starts the partition and waits for its one word. */
-static int start_partition(const struct run_config *rc)
+/* Waits for the partition, which has told that it ends; what it held is free
+ * then. If it was killed, the children it leaves behind die of its death and
+ * come to this process, because it is their subreaper. Returns its exit status. */
+static int reap_partition(pid_t pid)
+{
+	int fd = pidfd_open(pid, 0), status = 0;
+	struct pollfd ended = { .fd = fd, .events = POLLIN };
+
+	if (poll(&ended, 1, END_MS) == 0) {
+		fprintf(stderr, "holdfast: partition %d does not end: killed\n", (int)pid);
+		pidfd_send_signal(fd, SIGKILL, NULL, 0);
+	}
+	close(fd);
+	if (waitpid(pid, &status, 0) != pid)
+		return 1;
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	for (int i = 0; i < ORPHANS_MS && waitpid(-1, NULL, WNOHANG) >= 0; i++)
+		usleep(1000);
+	return 1;
+}
+
+/* Starts the partition and waits for its one word. Returns its pid or -errno. */
+static pid_t start_partition(const struct run_config *rc)
 {
 	static struct arguments a;
 	char path[PATH_MAX], line[512];
@@ -152,6 +183,7 @@ static int start_partition(const struct run_config *rc)
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return -errno;
 	build_arguments(&a, rc, path, pipe_fds[1]);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	pid = fork();
 	if (pid == 0) {
 		fcntl(pipe_fds[1], F_SETFD, 0);
@@ -167,10 +199,10 @@ static int start_partition(const struct run_config *rc)
 	n = pid < 0 ? -1 : read(pipe_fds[0], line, sizeof(line) - 1);
 	close(pipe_fds[0]);
 	if (n == 1 && line[0] == '\0')
-		return 0;
+		return pid;
 	line[n > 0 ? n : 0] = '\0';
 	if (pid > 0)
-		waitpid(pid, NULL, WNOHANG);
+		reap_partition(pid);
 	fprintf(stderr, "holdfast: the partition did not start: %s\n",
 		n > 0 ? line : "it ended without a word; see partition.log in the state directory");
 	return -EIO;
@@ -179,16 +211,23 @@ static int start_partition(const struct run_config *rc)
 int cmd_run(int argc, char **argv)
 {
 	static struct run_config rc;
-	int r = run_config_parse(&rc, argc, argv);
+	int r = run_config_parse(&rc, argc, argv), status;
+	bool ended;
+	pid_t pid;
 
 	if (r > 0)
 		return r;
 	if (run_config_open(&rc) < 0 || make_state_dir(rc.state) < 0)
 		return 1;
-	if (start_partition(&rc) < 0) {
+	pid = start_partition(&rc);
+	if (pid < 0) {
 		rmdir(rc.state);
 		return 1;
 	}
 	run_config_close(&rc);
-	return console_run(rc.state, true);
+	r = console_run(rc.state, true, &ended);
+	if (!ended)
+		return r;
+	status = reap_partition(pid);
+	return r ? r : status;
 }

@@ -8,7 +8,12 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
+
+/* More than the partition takes to end its children. */
+enum { POWER_OFF_SECONDS = 10 };
 
 /* --state and one flag. 0, or an exit status. */
 static int arguments(int argc, char **argv, const char *flag, const char **ret_state,
@@ -55,7 +60,30 @@ int cmd_console(int argc, char **argv)
 	bool unused;
 	int r = arguments(argc, argv, NULL, &state, &unused);
 
-	return r ? r : console_run(state, false);
+	return r ? r : console_run(state, false, &unused);
+}
+
+/* Cuts the power and returns when everything the VM held is free. */
+static int power_off_and_wait(const char *state)
+{
+	const struct timeval most = { .tv_sec = POWER_OFF_SECONDS };
+	struct control_request rq;
+	struct control_reply reply;
+	int s = control_connect(state), r;
+
+	if (s < 0)
+		return 1;
+	control_request_init(&rq, CONTROL_WAIT);
+	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof(most));
+	r = send(s, &rq, sizeof(rq), MSG_NOSIGNAL) < 0;
+	control_request_init(&rq, CONTROL_END);
+	r |= request(state, &rq, &reply);
+	if (r == 0 && recv(s, &reply, sizeof(reply), 0) < 0 && errno == EAGAIN) {
+		fprintf(stderr, "holdfast: %s: the VM does not end; see partition.log there\n", state);
+		r = 1;
+	}
+	close(s);
+	return r;
 }
 
 int cmd_shutdown(int argc, char **argv)
@@ -68,7 +96,9 @@ int cmd_shutdown(int argc, char **argv)
 
 	if (r)
 		return r;
-	control_request_init(&rq, power_off ? CONTROL_END : CONTROL_NOTICE);
+	if (power_off)
+		return power_off_and_wait(state);
+	control_request_init(&rq, CONTROL_NOTICE);
 	rq.notice.op = OP_SHUTDOWN;
 	r = request(state, &rq, &reply);
 	if (r == 0 && reply.text[0])

@@ -134,7 +134,8 @@ static int ended(int wait_fd, bool owns_vm)
 	return owns_vm ? (int)reply.value : 0;
 }
 
-static int converse(const char *dir, int console, int wait_fd, int signals, bool owns_vm)
+static int converse(const char *dir, int console, int wait_fd, int signals, bool owns_vm,
+		    bool *ret_ended)
 {
 	struct pollfd p[4] = {
 		{ .fd = console, .events = POLLIN }, { .fd = wait_fd, .events = POLLIN },
@@ -157,23 +158,26 @@ static int converse(const char *dir, int console, int wait_fd, int signals, bool
 				return 1;
 			interrupted(dir, ++interrupts);
 		}
-		if (p[1].revents && (p[0].fd < 0 || !p[0].revents))
+		if (p[1].revents && (p[0].fd < 0 || !p[0].revents)) {
+			*ret_ended = true;
 			return ended(wait_fd, owns_vm);
+		}
 	}
 	return 0;
 }
 
-int console_run(const char *state_dir, bool owns_vm)
+int console_run(const char *state_dir, bool owns_vm, bool *ret_ended)
 {
 	int wait_fd = start(state_dir, CONTROL_WAIT);
 	int console = wait_fd < 0 ? -1 : start(state_dir, CONTROL_CONSOLE);
 	int signals, r;
 
-	if (wait_fd < 0 || console < 0)
+	*ret_ended = wait_fd < 0 || console < 0;
+	if (*ret_ended)
 		return 1;
 	signals = interrupt_fd();
 	terminal_raw(owns_vm);
-	r = converse(state_dir, console, wait_fd, signals, owns_vm);
+	r = converse(state_dir, console, wait_fd, signals, owns_vm, ret_ended);
 	terminal_restore();
 	close(console);
 	close(wait_fd);

@@ -7,7 +7,7 @@
 /* Copies between the terminal and the VM in @state_dir until the VM ends.
  * @owns_vm: `run`: ^C asks the guest to shut down, twice cuts its power, and
  * the result is the VM's exit status. Otherwise ^] leaves. Returns an exit
- * status; errors were printed. */
-int console_run(const char *state_dir, bool owns_vm);
+ * status; errors were printed. @ret_ended: the VM ends, or nobody answers for it. */
+int console_run(const char *state_dir, bool owns_vm, bool *ret_ended);
 
 #endif

@@ -116,9 +116,8 @@ static uint32_t fill(struct partition *p, struct pollfd fds[HUB_POLLS])
 
 static void kill_all(struct partition *p)
 {
-	for (uint32_t i = 0; i < LIMIT_PROCS; i++)
-		spawn_kill(p, i);
 	p->backend->destroy(p);
+	spawn_end(p);
 }
 
 /* The last output reaches whoever listens, within a bound. */

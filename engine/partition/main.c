@@ -384,6 +384,8 @@ int main(int argc, char **argv)
 	error = bring_up(&p, &named);
 	say_ready(&p, error);
 	if (error) {
+		if (p.c.h)
+			spawn_end(&p);
 		if (p.dir_fd > 0) {
 			unlinkat(p.dir_fd, "control", 0);
 			unlinkat(p.dir_fd, "partition.pid", 0);

@@ -30,6 +30,7 @@ _Static_assert(WIRE_FD_BASE + LIMIT_FDS <= PARTITION_FD_FREE, "rows and sources 
 #define PARTITION_FAULT_NS UINT64_C(10000000000)
 #define PARTITION_PAUSE_NS UINT64_C(2000000000)  /* DESIGN §2: at most 5 s */
 #define PARTITION_TAKE_NS UINT64_C(30000000000)  /* a named taker that never serves is killed */
+#define PARTITION_END_NS UINT64_C(5000000000)    /* a killed paravisor whose last requests the kernel holds */
 
 struct vp {
 	struct partition *p;
@@ -91,6 +92,7 @@ struct partition {
 
 	pthread_mutex_t children_lock;
 	struct child child[LIMIT_PROCS];
+	bool no_more_children;        /* the VM ends: nobody is spawned, not even a taker */
 	uint32_t next_slot;
 	uint64_t fault_ns[PARTITION_FAULTS];
 	_Atomic uint32_t kill_stamped; /* slot + 1 whose death_ns CONTROL_KILL stamped */
@@ -139,6 +141,9 @@ int spawn_kill(struct partition *p, uint32_t slot);
 bool spawn_alive(struct partition *p, uint32_t slot);
 /* Hub: collects ended children, frees their slots; tells of those that are ready. */
 void spawn_reap(struct partition *p);
+/* Hub: kills and reaps every paravisor, within PARTITION_END_NS, and closes the
+ * disks: on return whoever wants to lock them can. Nobody is spawned after. */
+void spawn_end(struct partition *p);
 /* Makes a row of an executable's descriptor (consumed); the row or -errno. */
 int spawn_exe_row(struct partition *p, int fd);
 

@@ -172,7 +172,7 @@ static bool is_exe(const struct partition *p, uint32_t row)
 static int spawn_locked(struct partition *p, uint32_t exe_row, enum wire_role role)
 {
 	struct child *c;
-	int slot = free_slot(p), error;
+	int slot = p->no_more_children ? -ESHUTDOWN : free_slot(p), error;
 	pid_t pid;
 
 	if (slot < 0)
@@ -201,7 +201,7 @@ int spawn_paravisor(struct partition *p, uint32_t exe_row, enum wire_role role)
 	pthread_mutex_lock(&p->children_lock);
 	slot = spawn_locked(p, exe_row, role);
 	pthread_mutex_unlock(&p->children_lock);
-	if (slot < 0)
+	if (slot < 0 && slot != -ESHUTDOWN)
 		partition_log("cannot start a paravisor from row %u: %s", exe_row, strerror(-slot));
 	signal_eventfd(p->wake_fd);
 	return slot;
@@ -331,6 +331,54 @@ void spawn_reap(struct partition *p)
 			tell_gone(p, slot);
 	}
 	pthread_mutex_unlock(&p->children_lock);
+}
+
+/* A killed process ends when the kernel has let go of its last request. */
+static void await_end(struct partition *p, uint32_t slot, uint64_t until)
+{
+	struct child *c = &p->child[slot];
+	struct pollfd ended = { .fd = c->pidfd, .events = POLLIN };
+	uint64_t now = mono_now_ns();
+	siginfo_t end;
+
+	if (!c->alive)
+		return;
+	if (poll(&ended, 1, now < until ? (int)((until - now) / 1000000) : 0) != 1 ||
+	    waitid(P_PIDFD, (id_t)c->pidfd, &end, WEXITED | WNOHANG)) {
+		partition_log("paravisor %d does not end: its disks stay locked until the kernel "
+			      "lets go of its requests", c->pid);
+		return;
+	}
+	pthread_mutex_lock(&p->children_lock);
+	close(c->pidfd);
+	c->alive = false;
+	pthread_mutex_unlock(&p->children_lock);
+}
+
+static void close_disks(struct partition *p)
+{
+	for (uint32_t i = 0; i < p->c.h->n_fds; i++) {
+		struct wire_fd *row = &p->c.h->fds[i];
+
+		if (row->fd < 0 || strncmp(row->name, "disk.", 5))
+			continue;
+		close(row->fd);
+		row->fd = -1;
+	}
+}
+
+void spawn_end(struct partition *p)
+{
+	uint64_t until = mono_now_ns() + PARTITION_END_NS;
+
+	pthread_mutex_lock(&p->children_lock);
+	p->no_more_children = true;
+	pthread_mutex_unlock(&p->children_lock);
+	for (uint32_t i = 0; i < LIMIT_PROCS; i++)
+		spawn_kill(p, i);
+	for (uint32_t i = 0; i < LIMIT_PROCS; i++)
+		await_end(p, i, until);
+	close_disks(p);
 }
 
 /* ---- executables ------------------------------------------------------------------ */
