@@ -45,6 +45,8 @@ need qemu-system-x86_64 mkfs.ext4 truncate timeout cpio xz sha256sum
 mkdir -p "$out" "$cache"
 
 "$here/fetch-kernel.sh" "$cache/kernel"
+"$here/fetch-qemu.sh" "$cache/qemu"
+echo "HFBED emulator: $(cat "$cache/qemu/from")"
 export LC_ALL=C
 
 # The guest's initramfs is kept by what it is made of.
@@ -104,7 +106,7 @@ machine() {
 		status=0
 		# -xsave: TCG does not intercept XSETBV, so a nested guest would read stale sizes of the XSAVE area and warn.
 		# cache=writeback: L1 may use O_DIRECT, and its flushes reach the host's disk.
-		timeout -k 5 "$timeout" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu EPYC,+svm,+npt,-xsave -smp 2 -m 1536 \
+		timeout -k 5 "$timeout" "$cache/qemu/run" -machine q35 -accel tcg,thread=multi -cpu EPYC,+svm,+npt,-xsave -smp 2 -m 1536 \
 			-nodefaults -display none -serial stdio -no-reboot -pidfile "$out/qemu.pid" \
 			-kernel "$cache/kernel/vmlinux" -initrd "$out/l1.cpio" \
 			-append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off cryptomgr.notests" \
