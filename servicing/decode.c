@@ -7,9 +7,10 @@
 #include "persist/codec.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { TAIL_SHOWN = 64 };
+enum { TAIL_SHOWN = 16 };
 
 static const struct sm_desc *machine(const struct registry *r, unsigned kind)
 {
@@ -56,18 +57,25 @@ static const uint8_t *complete(const struct rec_desc *d, const uint8_t *p, uint3
 	return zeros;
 }
 
+/* Programs get the whole tail; people (print_tail) its beginning. */
 static void add_tail(cJSON *to, const struct rec_desc *d, const uint8_t *p, uint32_t len)
 {
-	char hex[2 * TAIL_SHOWN + 1] = "";
+	uint32_t bytes;
+	char *hex;
 
 	if (len <= d->size)
 		return;
-	decode_number(to, "tail_bytes", len - d->size);
+	bytes = len - d->size;
+	decode_number(to, "tail_bytes", bytes);
 	if (d->tail == REC_OPAQUE)
 		return;
-	for (uint32_t i = 0; i < TAIL_SHOWN && d->size + i < len; i++)
-		snprintf(hex + 2 * i, 3, "%02x", p[d->size + i]);
+	hex = malloc(2 * (size_t)bytes + 1);
+	if (!hex)
+		return;
+	for (uint32_t i = 0; i < bytes; i++)
+		snprintf(hex + 2 * (size_t)i, 3, "%02x", p[d->size + i]);
 	cJSON_AddStringToObject(to, "tail", hex);
+	free(hex);
 }
 
 static void add_payload(cJSON *to, const struct rec_desc *d, const uint8_t *payload, uint32_t len)
@@ -98,9 +106,9 @@ static void print_tail(const struct rec_desc *d, const uint8_t *p, uint32_t len,
 	if (d->tail == REC_OPAQUE)
 		return;
 	fprintf(out, ": ");
-	for (uint32_t i = 0; i < TAIL_SHOWN / 4 && d->size + i < len; i++)
+	for (uint32_t i = 0; i < TAIL_SHOWN && d->size + i < len; i++)
 		fprintf(out, "%02x", p[d->size + i]);
-	if (len - d->size > TAIL_SHOWN / 4)
+	if (len - d->size > TAIL_SHOWN)
 		fprintf(out, "..");
 }
 
