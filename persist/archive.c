@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum { RESERVES = 4, RESERVE_BYTES = 4 << 20 };
@@ -193,6 +194,16 @@ static int open_env(struct archive *a, const char *dir, char *why)
 	return rc ? store_error(rc, "cannot open the archive", why) : 0;
 }
 
+/* LMDB calls a short write EIO. It is one when the file system is full. */
+static int honest(const struct archive *a, int rc)
+{
+	struct statvfs s;
+
+	if (rc != EIO || fstatvfs(a->lock, &s) || s.f_bavail * s.f_frsize >= STORE_BUFFER)
+		return rc;
+	return ENOSPC;
+}
+
 static int open_all(struct archive *a, const char *dir, char *why)
 {
 	MDB_txn *txn;
@@ -211,16 +222,30 @@ static int open_all(struct archive *a, const char *dir, char *why)
 		mdb_txn_abort(txn);
 		return r;
 	}
-	rc = mdb_txn_commit(txn);
+	rc = honest(a, mdb_txn_commit(txn));
 	return rc ? store_error(rc, "cannot write", why) : 0;
+}
+
+/* Nothing stays of an archive that could not be made. */
+static void unmake(const char *dir)
+{
+	static const char *const names[] = { "data.mdb", "lock.mdb", "writer" };
+	char path[4096];
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if ((size_t)snprintf(path, sizeof(path), "%s/%s", dir, names[i]) < sizeof(path))
+			unlink(path);
+	}
+	rmdir(dir);
 }
 
 int archive_open(const char *dir, const struct archive_options *o, struct archive **ret, char *why)
 {
 	struct archive *a;
+	bool made = mkdir(dir, 0700) == 0;
 	int r;
 
-	if (mkdir(dir, 0700) < 0 && errno != EEXIST) {
+	if (!made && errno != EEXIST) {
 		r = -errno;
 		snprintf(why, ARCHIVE_WHY, "cannot make it: %s", strerror(-r));
 		return r;
@@ -238,6 +263,8 @@ int archive_open(const char *dir, const struct archive_options *o, struct archiv
 	if (r) {
 		a->full = true;
 		archive_close(a);
+		if (made)
+			unmake(dir);
 		return r;
 	}
 	*ret = a;
@@ -413,6 +440,7 @@ static int write_whole(struct archive *a, write_fn *fn, const void *what)
 	if (rc == 0)
 		return 0;
 	a->full = true;
+	rc = honest(a, rc);
 	return rc == MDB_MAP_FULL || rc == ENOSPC ? ARCHIVE_E_FULL : rc > 0 ? -rc : -EIO;
 }
 

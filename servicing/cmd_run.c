@@ -17,11 +17,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,48 +29,74 @@ enum {
 	ORPHANS_MS = 5000,    /* as PARTITION_END_NS */
 };
 
-/* Someone already answers there: the directory is in use. */
-static bool answered(const char *dir)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int s = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	bool alive;
+/* What a partition makes in its directory. */
+static const char *const TRACES[] = { "control", "partition.pid", "partition.log", "paravisor.log",
+				      "guest.log" };
 
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s/control", dir);
-	alive = s >= 0 && connect(s, (struct sockaddr *)&a, sizeof(a)) == 0;
-	if (s >= 0)
-		close(s);
-	return alive;
+/* What of the directory was there before: the rest goes when the start fails. */
+struct state_dir {
+	const char *path;
+	bool made, had[ARRAY_LEN(TRACES)];
+};
+
+/* A partition holds its directory's lock as long as it lives. */
+static int in_use(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int e = fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 ? errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	return e;
 }
 
-static int make_state_dir(const char *dir)
+static int refuse_state(const char *dir, int error)
+{
+	if (error == EWOULDBLOCK)
+		fprintf(stderr, "holdfast: --state %s: in use by a running VM; give another, or "
+				"`holdfast shutdown --state %s`\n", dir, dir);
+	else
+		fprintf(stderr, "holdfast: --state %s: %s; give a directory of your own, or a new "
+				"one in a place that exists and where you may write\n", dir, strerror(error));
+	return -error;
+}
+
+static int make_state_dir(const char *dir, struct state_dir *ret)
 {
 	struct stat st;
+	int e;
 
-	if (strlen(dir) + sizeof("/control") > sizeof(((struct sockaddr_un *)0)->sun_path)) {
-		fprintf(stderr, "holdfast: --state %s: path too long for a socket; use a shorter one\n",
-			dir);
-		return -ENAMETOOLONG;
-	}
-	if (mkdir(dir, 0700) < 0 && errno != EEXIST) {
-		fprintf(stderr, "holdfast: --state %s: %s; give a directory that can be made\n", dir,
-			strerror(errno));
-		return -errno;
-	}
-	if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode)) {
-		fprintf(stderr, "holdfast: --state %s is not a directory; give another\n", dir);
-		return -ENOTDIR;
-	}
-	if (answered(dir)) {
-		fprintf(stderr, "holdfast: --state %s is in use by a running VM; give another, or "
-				"`holdfast shutdown --state %s`\n", dir, dir);
-		return -EBUSY;
-	}
-	if (chmod(dir, 0700) < 0) {
-		fprintf(stderr, "holdfast: --state %s: %s\n", dir, strerror(errno));
-		return -errno;
+	*ret = (struct state_dir){ .path = dir, .made = mkdir(dir, 0700) == 0 };
+	if (!ret->made && errno != EEXIST)
+		return refuse_state(dir, errno);
+	e = in_use(dir);
+	if (!e && chmod(dir, 0700) < 0)
+		e = errno;
+	if (e)
+		return refuse_state(dir, e);
+	for (size_t i = 0; i < ARRAY_LEN(TRACES); i++) {
+		char path[PATH_MAX];
+
+		snprintf(path, sizeof(path), "%s/%s", dir, TRACES[i]);
+		ret->had[i] = lstat(path, &st) == 0;
 	}
 	return 0;
+}
+
+/* Nothing stays of a VM that did not start. */
+static void forget_state_dir(const struct state_dir *d)
+{
+	if (in_use(d->path))
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(TRACES); i++) {
+		char path[PATH_MAX];
+
+		snprintf(path, sizeof(path), "%s/%s", d->path, TRACES[i]);
+		if (!d->had[i])
+			unlink(path);
+	}
+	if (d->made)
+		rmdir(d->path);
 }
 
 /* The partition lies beside this program. */
@@ -201,10 +226,11 @@ static pid_t start_partition(const struct run_config *rc)
 	if (n == 1 && line[0] == '\0')
 		return pid;
 	line[n > 0 ? n : 0] = '\0';
+	line[strcspn(line, "\n")] = '\0';
 	if (pid > 0)
 		reap_partition(pid);
-	fprintf(stderr, "holdfast: the partition did not start: %s\n",
-		n > 0 ? line : "it ended without a word; see partition.log in the state directory");
+	fprintf(stderr, "holdfast: the VM did not start: %s\n",
+		n > 0 ? line : "its partition ended without a word");
 	return -EIO;
 }
 
@@ -212,16 +238,17 @@ int cmd_run(int argc, char **argv)
 {
 	static struct run_config rc;
 	int r = run_config_parse(&rc, argc, argv), status;
+	struct state_dir dir;
 	bool ended;
 	pid_t pid;
 
 	if (r > 0)
 		return r;
-	if (run_config_open(&rc) < 0 || make_state_dir(rc.state) < 0)
+	if (run_config_open(&rc) < 0 || make_state_dir(rc.state, &dir) < 0)
 		return 1;
 	pid = start_partition(&rc);
 	if (pid < 0) {
-		rmdir(rc.state);
+		forget_state_dir(&dir);
 		return 1;
 	}
 	run_config_close(&rc);

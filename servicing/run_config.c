@@ -5,8 +5,10 @@
 #include "engine/fact.h"
 #include "engine/partition/wire.h"
 #include "servicing/commands.h"
+#include "servicing/run_kernel.h"
 #include "statemachines/records.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -18,39 +20,33 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
-static const uint64_t gap_start = 3ull << 30;   /* RAM above goes to 4 GiB */
 static const uint64_t memory_max = 256ull << 30;
 
 static int parse_size(const char *text, uint64_t *ret)
 {
-	char *end;
+	static const char units[] = "KMGkmg";
 	unsigned long long v;
+	unsigned shift = 0;
+	const char *unit;
+	char *end;
 
 	errno = 0;
 	v = strtoull(text, &end, 10);
-	if (errno || end == text)
+	if (errno || !isdigit((unsigned char)text[0]))
 		return -EINVAL;
-	switch (*end) {
-	case 'G': case 'g':
-		v <<= 10;
-		__attribute__((fallthrough));
-	case 'M': case 'm':
-		v <<= 10;
-		__attribute__((fallthrough));
-	case 'K': case 'k':
-		v <<= 10;
+	unit = *end ? strchr(units, *end) : NULL;
+	if (unit) {
+		shift = 10 * ((unsigned)(unit - units) % 3 + 1);
 		end++;
-		break;
-	default:
-		break;
 	}
-	if (*end)
+	if (*end || v > UINT64_MAX >> shift)
 		return -EINVAL;
-	*ret = v;
+	*ret = v << shift;
 	return 0;
 }
 
@@ -86,6 +82,15 @@ static int add_disk(struct run_config *rc, char *argument)
 	return 0;
 }
 
+static uint64_t host_memory(void)
+{
+	struct sysinfo s;
+
+	if (sysinfo(&s) < 0)
+		return UINT64_MAX;
+	return (uint64_t)(s.totalram + s.totalswap) * s.mem_unit;
+}
+
 static int check_figures(const struct run_config *rc)
 {
 	if (!rc->kernel) {
@@ -93,13 +98,15 @@ static int check_figures(const struct run_config *rc)
 				"guest program)\n");
 		return 2;
 	}
-	if (rc->vps < 1 || rc->vps > LIMIT_VPS) {
-		fprintf(stderr, "holdfast: --vps %u: from 1 to %d\n", rc->vps, LIMIT_VPS);
-		return 2;
-	}
 	if (rc->memory < 16ull << 20 || rc->memory > memory_max || rc->memory % (2ull << 20)) {
 		fprintf(stderr, "holdfast: --memory %llu: from 16M to 256G, a multiple of 2M\n",
 			(unsigned long long)rc->memory);
+		return 2;
+	}
+	if (rc->memory > host_memory()) {
+		fprintf(stderr, "holdfast: --memory %lluM: this host has %lluM; give the guest less\n",
+			(unsigned long long)rc->memory >> 20,
+			(unsigned long long)host_memory() >> 20);
 		return 2;
 	}
 	if (strlen(rc->cmdline) > RUN_CMDLINE_MAX) {
@@ -124,7 +131,7 @@ static int set_backend(struct run_config *rc, const char *name)
 
 static int set_state(struct run_config *rc, const char *dir)
 {
-	if (strlen(dir) >= sizeof(rc->state)) {
+	if (strlen(dir) + sizeof("/control") > sizeof(rc->state)) {
 		fprintf(stderr, "holdfast: --state %s: path too long for a socket; use a shorter one\n",
 			dir);
 		return 2;
@@ -139,6 +146,19 @@ static int set_memory(struct run_config *rc, const char *text)
 		return 0;
 	fprintf(stderr, "holdfast: --memory %s: not a size; write 512M or 4G\n", text);
 	return 2;
+}
+
+static int set_vps(struct run_config *rc, const char *text)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (end == text || *end || text[0] == '-' || n < 1 || n > LIMIT_VPS) {
+		fprintf(stderr, "holdfast: --vps %s: a number from 1 to %d\n", text, LIMIT_VPS);
+		return 2;
+	}
+	rc->vps = (unsigned)n;
+	return 0;
 }
 
 static int take_option(struct run_config *rc, int option, char *value)
@@ -156,8 +176,7 @@ static int take_option(struct run_config *rc, int option, char *value)
 	case 'm':
 		return set_memory(rc, value);
 	case 'v':
-		rc->vps = (unsigned)strtoul(value, NULL, 10);
-		return 0;
+		return set_vps(rc, value);
 	case 'd':
 		return add_disk(rc, value);
 	case 's':
@@ -198,7 +217,8 @@ int run_config_parse(struct run_config *rc, int argc, char **argv)
 	int option, r;
 
 	*rc = (struct run_config){ .cmdline = "", .memory = 512ull << 20, .vps = 1, .backend = 1,
-				   .kernel_fd = -1, .exe_fd = -1, .config_fd = -1 };
+				   .kernel_fd = -1, .initrd_fd = -1, .exe_fd = -1,
+				   .config_fd = -1 };
 	snprintf(rc->state, sizeof(rc->state), "/run/holdfast-%d", (int)getpid());
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		r = take_option(rc, option, optarg);
@@ -223,7 +243,7 @@ static int add_fd(struct run_config *rc, const char *name, int fd)
 
 static int open_file(const char *option, const char *path)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	int e = errno;
 	struct stat st;
 
@@ -231,6 +251,8 @@ static int open_file(const char *option, const char *path)
 		return fd;
 	fprintf(stderr, "holdfast: %s %s: %s; give a readable file\n", option, path,
 		fd < 0 ? strerror(e) : "not a regular file, or empty");
+	if (fd >= 0)
+		close(fd);
 	return fd < 0 ? -e : -EINVAL;
 }
 
@@ -245,7 +267,7 @@ static int disk_bytes(int fd, const struct stat *st, uint64_t *ret)
 /* O_DIRECT where the file system has it. */
 static int open_disk(const char *path, bool read_only, bool *ret_buffered)
 {
-	int flags = (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC;
+	int flags = (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK;
 	int fd = open(path, flags | O_DIRECT);
 
 	*ret_buffered = false;
@@ -262,21 +284,57 @@ static int refuse(const char *path, const char *why, int error)
 	return error;
 }
 
-static int check_disk(const struct run_config *rc, unsigned n, int fd, struct stat *st,
-		      uint64_t *ret_bytes)
+static int refuse_open(const char *path, int error)
+{
+	const char *cure = "give a regular file or a block device";
+	char text[160];
+
+	if (error == -ENOENT)
+		cure = "make it first (truncate -s 10G)";
+	else if (error == -EACCES || error == -EPERM || error == -EROFS)
+		cure = "let this user read and write it, or add ,ro";
+	snprintf(text, sizeof(text), "%s; %s", strerror(-error), cure);
+	return refuse(path, text, error);
+}
+
+/* Another --disk that is the same file, or -1. */
+static int same_file(const struct run_config *rc, unsigned n, const struct stat *st)
+{
+	for (unsigned i = 0; i < n; i++) {
+		const struct stat *other = &rc->disk[i].st;
+
+		if (S_ISBLK(st->st_mode) && S_ISBLK(other->st_mode)
+			    ? other->st_rdev == st->st_rdev
+			    : other->st_dev == st->st_dev && other->st_ino == st->st_ino)
+			return (int)i;
+	}
+	return -1;
+}
+
+static int check_disk(struct run_config *rc, unsigned n, int fd, uint64_t *ret_bytes)
 {
 	const char *path = rc->disk[n].path;
-	char text[96];
+	struct stat *st = &rc->disk[n].st;
+	char text[256];
+	int twin;
 
 	if (fstat(fd, st) < 0 || disk_bytes(fd, st, ret_bytes) < 0)
-		return refuse(path, "neither a regular file nor a block device", -EINVAL);
+		return refuse(path, "neither a regular file nor a block device; give one of these",
+			      -EINVAL);
 	if (*ret_bytes == 0 || *ret_bytes % rc->disk[n].block_bytes) {
-		snprintf(text, sizeof(text), "%llu bytes, not a multiple of %u; resize it (truncate -s)",
-			 (unsigned long long)*ret_bytes, rc->disk[n].block_bytes);
-		return refuse(path, text, -EINVAL);
+		snprintf(text, sizeof(text), "%llu bytes, not a multiple of the sector of %u; resize "
+			 "it (truncate -s)", (unsigned long long)*ret_bytes,
+			 rc->disk[n].block_bytes);
+		return refuse(path, *ret_bytes ? text : "empty; resize it (truncate -s)", -EINVAL);
+	}
+	twin = same_file(rc, n, st);
+	if (twin >= 0) {
+		snprintf(text, sizeof(text), "the same file as --disk %.160s; give each disk once",
+			 rc->disk[twin].path);
+		return refuse(path, text, -EBUSY);
 	}
 	if (flock(fd, (rc->disk[n].read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0)
-		return refuse(path, "in use by another VM, or given twice; give each disk once",
+		return refuse(path, "in use by another VM; end that one, or give another disk",
 			      -EBUSY);
 	return 0;
 }
@@ -289,13 +347,12 @@ static int open_disks(struct run_config *rc, struct wire_notice *notices)
 		struct rec_disk_config dc = { 0 };
 		bool buffered;
 		char name[24];
-		struct stat st;
 		uint64_t bytes;
 		int r, fd = open_disk(path, rc->disk[n].read_only, &buffered);
 
 		if (fd < 0)
-			return refuse(path, strerror(-fd), fd);
-		r = check_disk(rc, n, fd, &st, &bytes);
+			return refuse_open(path, fd);
+		r = check_disk(rc, n, fd, &bytes);
 		if (r < 0)
 			return r;
 		snprintf(name, sizeof(name), "disk.%u", n);
@@ -303,7 +360,7 @@ static int open_disks(struct run_config *rc, struct wire_notice *notices)
 		dc.blocks = bytes / rc->disk[n].block_bytes;
 		dc.block_bytes = rc->disk[n].block_bytes;
 		dc.flags = (rc->disk[n].read_only ? 1u : 0) | (buffered ? 2u : 0) |
-			   (S_ISBLK(st.st_mode) ? 4u : 0);
+			   (S_ISBLK(rc->disk[n].st.st_mode) ? 4u : 0);
 		dc.fd = (uint16_t)(rc->n_fds - 1);
 		dc.lun = (uint16_t)n;
 		dc.identity[0] = XXH3_64bits_withSeed(path, strlen(path), 1);
@@ -333,7 +390,7 @@ static void config_notice(const struct run_config *rc, struct wire_notice *out)
 {
 	struct rec_config c = {
 		.memory_bytes = rc->memory,
-		.low_bytes = rc->backend == 2 || rc->memory < gap_start ? rc->memory : gap_start,
+		.low_bytes = run_low_bytes(rc),
 		.vps = rc->vps, .backend = rc->backend,
 	};
 
@@ -353,11 +410,14 @@ int run_config_open(struct run_config *rc)
 		return rc->kernel_fd;
 	add_fd(rc, "kernel", rc->kernel_fd);
 	if (rc->initrd) {
-		r = open_file("--initrd", rc->initrd);
-		if (r < 0)
-			return r;
-		add_fd(rc, "initrd", r);
+		rc->initrd_fd = open_file("--initrd", rc->initrd);
+		if (rc->initrd_fd < 0)
+			return rc->initrd_fd;
+		add_fd(rc, "initrd", rc->initrd_fd);
 	}
+	r = run_kernel_check(rc);
+	if (r < 0)
+		return r;
 	rc->exe_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	if (rc->exe_fd < 0)
 		return -errno;

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 enum { RUN_FDS_MAX = LIMIT_DISKS + 8, RUN_CMDLINE_MAX = 900 };
 
@@ -18,9 +19,14 @@ struct run_config {
 	uint64_t memory;
 	unsigned vps, backend;              /* 1 kvm, 2 soft */
 	bool hugetlb, force_kvm;
-	struct { const char *path; bool read_only; unsigned block_bytes; } disk[LIMIT_DISKS];
+	struct {
+		const char *path;
+		bool read_only;
+		unsigned block_bytes;
+		struct stat st;
+	} disk[LIMIT_DISKS];
 	unsigned n_disks;
-	int kernel_fd, exe_fd, config_fd;   /* after run_config_open() */
+	int kernel_fd, initrd_fd, exe_fd, config_fd; /* after run_config_open() */
 	struct { char name[24]; int fd; } fds[RUN_FDS_MAX];
 	unsigned n_fds;
 };

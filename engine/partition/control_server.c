@@ -506,8 +506,9 @@ void control_reports(struct partition *p)
 
 void control_ended(struct partition *p)
 {
-	const struct control_reply reply = { .value = (uint64_t)atomic_load(&p->exit_status) };
+	struct control_reply reply = { .value = (uint64_t)atomic_load(&p->exit_status) };
 
+	snprintf(reply.text, sizeof(reply.text), "%s", p->end_why);
 	for (uint32_t i = 0; i < CONTROL_CLIENTS; i++) {
 		struct client *c = &p->control->client[i];
 

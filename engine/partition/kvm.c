@@ -76,9 +76,13 @@ static int open_device(const struct partition *p, struct kvm *k)
 {
 	k->dev = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (k->dev < 0)
-		return fail("/dev/kvm cannot be opened; load the kvm module or use --backend soft");
+		return fail(errno == EACCES || errno == EPERM ?
+			    "no permission for /dev/kvm; join the group it belongs to, or use "
+			    "--backend soft" :
+			    "no /dev/kvm; load the module kvm_intel or kvm_amd, or use --backend soft");
 	if (ioctl(k->dev, KVM_GET_API_VERSION, 0) != API_VERSION) {
-		partition_log("kvm: /dev/kvm speaks another version of the interface");
+		partition_log("kvm: /dev/kvm is none, or speaks another version of the interface; "
+			      "use --backend soft");
 		return -EPROTO;
 	}
 	if (interprets() && !p->o.force_kvm) {

@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -243,6 +244,12 @@ static int daemonize(struct partition *p)
 	if (p->dir_fd < 0) {
 		partition_log("%s: %s", p->o.state_dir, strerror(-p->dir_fd));
 		return p->dir_fd;
+	}
+	if (flock(p->dir_fd, LOCK_EX | LOCK_NB)) {
+		partition_log("%s: in use by a running VM; give another directory", p->o.state_dir);
+		close(p->dir_fd);
+		p->dir_fd = -1;
+		return -EWOULDBLOCK;
 	}
 	error = detach_stdio(p);
 	if (!error)

@@ -107,6 +107,7 @@ struct partition {
 
 	_Atomic bool ending;
 	_Atomic int exit_status;
+	char end_why[256];             /* one line for who waits for the end; hub */
 };
 
 /* main.c: one line to the log. */

@@ -262,7 +262,9 @@ static void first_ended(struct partition *p, uint32_t slot, bool killed)
 		if (spawn_locked(p, p->child[slot].exe_row, ROLE_FIRST) >= 0)
 			return;
 	}
-	partition_log("the first paravisor did not start: %s", p->child[slot].why);
+	snprintf(p->end_why, sizeof(p->end_why), "the first paravisor did not start: %s",
+		 p->child[slot].why);
+	partition_log("%s", p->end_why);
 	hub_end(p, 1);
 }
 
