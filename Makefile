@@ -4,7 +4,7 @@ BUILD ?= build
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 export HOLDFAST_BED_CACHE ?= $(abspath $(BUILD))/bed-cache
 
-.PHONY: all demo test bench soak docs clean deps quick
+.PHONY: all demo test bench soak docs clean deps quick coverage
 
 all: $(BUILD)/a/build.ninja
 	ninja -C $(BUILD)/a
@@ -53,6 +53,18 @@ soak: $(BUILD)/a/build.ninja $(BUILD)/b/build.ninja
 	@ninja --quiet -C $(BUILD)/a
 	@ninja --quiet -C $(BUILD)/b
 	@tests/soak/soak.sh $(BUILD)/a $(BUILD)/b tests/soak/record.tsv
+
+# Which rows, answers, lines and branches were taken; GUEST: a state directory or
+# an archive whose log is counted too. COVERAGE_ONLY: sources, by commas.
+$(BUILD)/coverage-a/build.ninja: $(BUILD)/.deps
+	meson setup $(BUILD)/coverage-a -Dvariant=a -Dcoverage=true -Db_coverage=true -Dbuildtype=debug -Dwerror=false >/dev/null
+$(BUILD)/coverage-b/build.ninja: $(BUILD)/.deps
+	meson setup $(BUILD)/coverage-b -Dvariant=b -Dcoverage=true -Db_coverage=true -Dbuildtype=debug -Dwerror=false >/dev/null
+coverage: $(BUILD)/coverage-a/build.ninja $(BUILD)/coverage-b/build.ninja
+	@ninja --quiet -C $(BUILD)/coverage-a
+	@ninja --quiet -C $(BUILD)/coverage-b
+	@python3 tests/coverage/coverage.py $(BUILD)/coverage-a $(BUILD)/coverage-b $(BUILD)/coverage \
+		$(if $(COVERAGE_ONLY),--only $(COVERAGE_ONLY)) $(foreach g,$(GUEST),--guest $(g))
 
 # Pictures and pages of the machines, from the tables.
 docs: all

@@ -8,6 +8,7 @@
 #include "engine/world.h"
 
 #include "engine/blob.h"
+#include "engine/coverage.h"
 #include "engine/fact.h"
 
 #include <stdlib.h>
@@ -687,6 +688,7 @@ static void step(struct world *w, struct sm_cx *cx, const void *payload, uint32_
 	else if (cx->event->since <= w->lane.level)
 		otherwise(w, cx, &a->desc->states[state], len, payload);
 	w->in_step = false;
+	coverage_step(w->registry, cx, state, row);
 	if (w->watch)
 		w->watch(w->watch_user, cx, from, row ? row->to : from, row);
 }
