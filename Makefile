@@ -66,9 +66,10 @@ coverage: $(BUILD)/coverage-a/build.ninja $(BUILD)/coverage-b/build.ninja
 	@python3 tests/coverage/coverage.py $(BUILD)/coverage-a $(BUILD)/coverage-b $(BUILD)/coverage \
 		$(if $(COVERAGE_ONLY),--only $(COVERAGE_ONLY)) $(foreach g,$(GUEST),--guest $(g))
 
-# Pictures and pages of the machines, from the tables.
+# Pictures and pages of the machines, and the command line, from the tables.
 docs: all
 	$(BUILD)/a/holdfast machines --doc docs/machines
+	$(BUILD)/a/holdfast help --markdown >docs/cli.md
 
 clean:
 	rm -rf $(BUILD)

@@ -4,6 +4,7 @@
  * at the newest checkpoint. It gives way to everything else (nice). It ends
  * with the VM, at SIGTERM, or when there is no room, and says which. */
 #include "servicing/commands.h"
+#include "servicing/options.h"
 #include "servicing/build_id.h"
 #include "servicing/control_client.h"
 #include "servicing/registry.h"
@@ -46,18 +47,14 @@ static void on_signal(int n)
 
 static int arguments(int argc, char **argv, const char **ret_state)
 {
-	static const struct option options[] = {
-		{ "state", required_argument, NULL, 's' },
-		{ NULL, 0, NULL, 0 },
-	};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (option != 's')
-			return command_usage(argv[0]);
+	while ((option = command_option(argc, argv)) != -1) {
+		if (option == '?')
+			return 2;
 		*ret_state = optarg;
 	}
-	return *ret_state && optind == argc ? 0 : command_usage(argv[0]);
+	return optind == argc ? 0 : command_usage(argv[0]);
 }
 
 /* The history of another VM, in the same directory, steps aside. */

@@ -1,26 +1,26 @@
-/* `holdfast list`: who serves the VM, in one line. */
+/* `holdfast list`: who serves the VM, in one line; or all VMs whose state
+ * directories lie where `run` puts them. */
 #include "servicing/commands.h"
+#include "servicing/options.h"
 #include "servicing/control_client.h"
+#include "servicing/view.h"
 
 #include <getopt.h>
+#include <glob.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 static int arguments(int argc, char **argv, const char **ret_state)
 {
-	static const struct option options[] = {
-		{ "state", required_argument, NULL, 's' },
-		{ NULL, 0, NULL, 0 },
-	};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (option != 's')
-			return command_usage(argv[0]);
+	while ((option = command_option(argc, argv)) != -1) {
+		if (option == '?')
+			return 2;
 		*ret_state = optarg;
 	}
-	return *ret_state && optind == argc ? 0 : command_usage(argv[0]);
+	return optind == argc ? 0 : command_usage(argv[0]);
 }
 
 /* One word: blanks would break whoever splits the line. */
@@ -55,17 +55,40 @@ static void print_line(const struct custody *c)
 	       atomic_load(&c->h->faults), atomic_load(&c->h->spawns));
 }
 
-int cmd_list(int argc, char **argv)
+static int list_one(const char *state)
 {
-	const char *state = NULL;
 	struct custody c;
-	int r = arguments(argc, argv, &state);
 
-	if (r)
-		return r;
 	if (control_custody(state, &c) < 0)
 		return 1;
 	print_line(&c);
 	custody_detach(&c);
 	return 0;
+}
+
+static int list_all(void)
+{
+	glob_t found = { 0 };
+	int r = glob("/run/holdfast-*", GLOB_ONLYDIR, NULL, &found);
+
+	for (size_t i = 0; r == 0 && i < found.gl_pathc; i++) {
+		if (!view_alive(found.gl_pathv[i]))
+			continue;
+		printf("state=%s ", found.gl_pathv[i]);
+		fflush(stdout);
+		if (list_one(found.gl_pathv[i]))
+			printf("\n");
+	}
+	globfree(&found);
+	return 0;
+}
+
+int cmd_list(int argc, char **argv)
+{
+	const char *state = NULL;
+	int r = arguments(argc, argv, &state);
+
+	if (r)
+		return r;
+	return state ? list_one(state) : list_all();
 }

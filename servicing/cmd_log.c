@@ -1,5 +1,6 @@
 /* `holdfast log`: the event log, decoded; archive and ring in one stream. */
 #include "servicing/commands.h"
+#include "servicing/options.h"
 #include "servicing/decode.h"
 #include "servicing/history.h"
 #include "servicing/registry.h"
@@ -20,18 +21,10 @@ struct log_options {
 
 static int arguments(int argc, char **argv, struct log_options *o)
 {
-	static const struct option options[] = {
-		{ "state", required_argument, NULL, 's' },
-		{ "follow", no_argument, NULL, 'f' },
-		{ "from", required_argument, NULL, 'n' },
-		{ "machine", required_argument, NULL, 'm' },
-		{ "json", no_argument, NULL, 'j' },
-		{ NULL, 0, NULL, 0 },
-	};
-	char *end = NULL;
+	unsigned long long n;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	while ((option = command_option(argc, argv)) != -1) {
 		if (option == 's')
 			o->state = optarg;
 		else if (option == 'f')
@@ -40,12 +33,12 @@ static int arguments(int argc, char **argv, struct log_options *o)
 			o->machine = optarg;
 		else if (option == 'j')
 			o->json = true;
-		else if (option == 'n')
-			o->from = strtoull(optarg, &end, 10);
+		else if (option == '?' || command_number(argv[0], "from", optarg, UINT64_MAX, &n))
+			return 2;
 		else
-			return command_usage(argv[0]);
+			o->from = n;
 	}
-	return o->state && optind == argc && (!end || *end == '\0') ? 0 : command_usage(argv[0]);
+	return optind == argc ? 0 : command_usage(argv[0]);
 }
 
 static void print(const struct log_options *o, const struct history_record *rec)

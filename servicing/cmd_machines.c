@@ -1,5 +1,6 @@
 /* `holdfast machines`: everything that derives from the .def files. */
 #include "servicing/commands.h"
+#include "servicing/options.h"
 
 #include "engine/sm_tools.h"
 #include "persist/schema.h"
@@ -75,19 +76,12 @@ static int lint_all(void)
 
 int cmd_machines(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "dot", no_argument, NULL, 'd' },
-		{ "doc", required_argument, NULL, 'm' },
-		{ "schema", no_argument, NULL, 's' },
-		{ "lint", no_argument, NULL, 'l' },
-		{ NULL, 0, NULL, 0 },
-	};
 	int option, what = 0;
 	const char *dir = NULL, *name;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	while ((option = command_option(argc, argv)) != -1) {
 		if (option == '?')
-			return command_usage("machines");
+			return 2;
 		what = option;
 		dir = option == 'm' ? optarg : dir;
 	}

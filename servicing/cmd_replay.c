@@ -5,6 +5,7 @@
  * wherever the archive holds a checkpoint made by a build of the same schema.
  * Where records are missing, replay goes on at the next checkpoint. */
 #include "servicing/commands.h"
+#include "servicing/options.h"
 #include "servicing/decode.h"
 #include "servicing/history.h"
 #include "servicing/registry.h"
@@ -38,29 +39,23 @@ struct replay {
 
 static int arguments(int argc, char **argv, struct replay *p)
 {
-	static const struct option options[] = {
-		{ "state", required_argument, NULL, 's' },
-		{ "verify", no_argument, NULL, 'v' },
-		{ "to", required_argument, NULL, 't' },
-		{ NULL, 0, NULL, 0 },
-	};
-	char *end = NULL;
+	unsigned long long n;
 	int option;
 
 	p->to = UINT64_MAX;
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	while ((option = command_option(argc, argv)) != -1) {
 		if (option == 's')
 			p->path = optarg;
 		else if (option == 'v')
 			p->verify = true;
-		else if (option == 't')
-			p->to = strtoull(optarg, &end, 10);
+		else if (option == '?' || command_number(argv[0], "to", optarg, UINT64_MAX, &n))
+			return 2;
 		else
-			return command_usage(argv[0]);
+			p->to = n;
 	}
 	if (!p->path && optind < argc)
 		p->path = argv[optind++];
-	return p->path && optind == argc && (!end || *end == '\0') ? 0 : command_usage(argv[0]);
+	return p->path && optind == argc ? 0 : command_usage(argv[0]);
 }
 
 static bool differs(void *user, const struct divergence *d)

@@ -2,6 +2,7 @@
  * wait for the servicing machine's report. Whatever the file can have wrong is
  * refused here, before anything changes. */
 #include "servicing/commands.h"
+#include "servicing/options.h"
 
 #include "engine/fact.h"
 #include "servicing/control_client.h"
@@ -40,17 +41,10 @@ static int expect(struct arguments *a, const char *name)
 
 static int parse(struct arguments *a, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "state", required_argument, NULL, 's' },
-		{ "to", required_argument, NULL, 't' },
-		{ "expect-difference", required_argument, NULL, 'e' },
-		{ "json", no_argument, NULL, 'j' },
-		{ NULL, 0, NULL, 0 },
-	};
 	int option, r;
 
 	*a = (struct arguments){ 0 };
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	while ((option = command_option(argc, argv)) != -1) {
 		switch (option) {
 		case 's':
 			a->state = optarg;
@@ -67,10 +61,10 @@ static int parse(struct arguments *a, int argc, char **argv)
 			a->json = true;
 			break;
 		default:
-			return command_usage("service");
+			return 2;
 		}
 	}
-	return a->state && a->to && optind == argc ? 0 : command_usage("service");
+	return optind == argc ? 0 : command_usage("service");
 }
 
 /* The executable is run by descriptor; who could change it under us is refused. */

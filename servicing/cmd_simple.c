@@ -1,5 +1,6 @@
 /* Commands that are one request: console, shutdown, kill. */
 #include "servicing/commands.h"
+#include "servicing/options.h"
 #include "servicing/console_client.h"
 #include "servicing/control_client.h"
 
@@ -16,27 +17,21 @@
 enum { POWER_OFF_SECONDS = 10 };
 
 /* --state and one flag. 0, or an exit status. */
-static int arguments(int argc, char **argv, const char *flag, const char **ret_state,
-		     bool *ret_flag)
+static int arguments(int argc, char **argv, const char **ret_state, bool *ret_flag)
 {
-	const struct option options[] = {
-		{ "state", required_argument, NULL, 's' },
-		{ flag, no_argument, NULL, 'f' },
-		{ NULL, 0, NULL, 0 },
-	};
 	int option;
 
 	*ret_state = NULL;
 	*ret_flag = false;
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	while ((option = command_option(argc, argv)) != -1) {
 		if (option == 's')
 			*ret_state = optarg;
 		else if (option == 'f')
 			*ret_flag = true;
 		else
-			return command_usage(argv[0]);
+			return 2;
 	}
-	return *ret_state && optind == argc ? 0 : command_usage(argv[0]);
+	return optind == argc ? 0 : command_usage(argv[0]);
 }
 
 static int request(const char *state, const struct control_request *rq, struct control_reply *reply)
@@ -58,7 +53,7 @@ int cmd_console(int argc, char **argv)
 {
 	const char *state;
 	bool unused;
-	int r = arguments(argc, argv, NULL, &state, &unused);
+	int r = arguments(argc, argv, &state, &unused);
 
 	return r ? r : console_run(state, false, &unused);
 }
@@ -92,7 +87,7 @@ int cmd_shutdown(int argc, char **argv)
 	struct control_reply reply;
 	const char *state;
 	bool power_off;
-	int r = arguments(argc, argv, "power-off", &state, &power_off);
+	int r = arguments(argc, argv, &state, &power_off);
 
 	if (r)
 		return r;
@@ -112,7 +107,7 @@ int cmd_kill(int argc, char **argv)
 	struct control_reply reply;
 	const char *state;
 	bool inflight;
-	int r = arguments(argc, argv, "inflight", &state, &inflight);
+	int r = arguments(argc, argv, &state, &inflight);
 
 	if (r)
 		return r;

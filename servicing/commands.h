@@ -6,14 +6,20 @@
 #ifndef SERVICING_COMMANDS_H
 #define SERVICING_COMMANDS_H
 
-#define COMMAND(name, function, usage, doc) int function(int argc, char **argv);
+#include <stdio.h>
+
+#define COMMAND(name, function, operands, doc) int function(int argc, char **argv);
 #include "servicing/commands.def"
 #undef COMMAND
 
 /* The paravisor itself: spawned by the partition, never typed. */
 int cmd_paravisor(int argc, char **argv);
 
-/* "usage: holdfast NAME ..." to stderr; returns 2. */
+/* All commands, or how to call one; the exit status. */
+int help_all(FILE *out);
+int help_command(const char *name);
+
+/* "holdfast: usage: holdfast NAME ..." to stderr; returns 2. */
 int command_usage(const char *name);
 
 #endif

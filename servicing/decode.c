@@ -6,11 +6,12 @@
 #include "engine/follow.h"
 #include "persist/codec.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { TAIL_SHOWN = 16 };
+enum { TAIL_SHOWN = 16, BLOB_TEXT = 4096 };
 
 static const struct sm_desc *machine(const struct registry *r, unsigned kind)
 {
@@ -299,6 +300,23 @@ bool decode_about(const struct registry *r, const struct log_record *h, const ui
 
 /* ---- machines ------------------------------------------------------------------- */
 
+/* Names and last words as they are, anything else by its size: of the control
+ * characters only the end of a line goes on. */
+static cJSON *blob_value(const struct world *w, sm_blob b)
+{
+	size_t len = world_blob_len(w, b);
+	char text[BLOB_TEXT + 1] = "";
+	bool printable = len <= BLOB_TEXT;
+
+	if (printable)
+		world_blob_read(w, b, 0, text, len);
+	for (size_t i = 0; printable && i < len; i++)
+		printable = isprint((unsigned char)text[i]) || text[i] == '\n';
+	if (!printable)
+		snprintf(text, sizeof(text), "%zu bytes", len);
+	return cJSON_CreateString(text);
+}
+
 static cJSON *field_value(const struct world *w, const struct sm_field *f, const void *self,
 			  unsigned n)
 {
@@ -307,10 +325,8 @@ static cJSON *field_value(const struct world *w, const struct sm_field *f, const
 
 	if (f->type == SM_T_bool)
 		return cJSON_CreateBool(v != 0);
-	if (f->type == SM_T_blob) {
-		snprintf(text, sizeof(text), "%zu bytes", world_blob_len(w, (sm_blob)v));
-		return cJSON_CreateString(text);
-	}
+	if (f->type == SM_T_blob)
+		return blob_value(w, (sm_blob)v);
 	snprintf(text, sizeof(text), "%" PRIu64, v);
 	return cJSON_CreateRaw(text);
 }

@@ -5,6 +5,7 @@
 #include "engine/fact.h"
 #include "engine/partition/wire.h"
 #include "servicing/commands.h"
+#include "servicing/options.h"
 #include "servicing/run_kernel.h"
 #include "statemachines/records.h"
 
@@ -93,11 +94,6 @@ static uint64_t host_memory(void)
 
 static int check_figures(const struct run_config *rc)
 {
-	if (!rc->kernel) {
-		fprintf(stderr, "holdfast: --kernel is missing; give a bzImage or vmlinux (soft: a "
-				"guest program)\n");
-		return 2;
-	}
 	if (rc->memory < 16ull << 20 || rc->memory > memory_max || rc->memory % (2ull << 20)) {
 		fprintf(stderr, "holdfast: --memory %llu: from 16M to 256G, a multiple of 2M\n",
 			(unsigned long long)rc->memory);
@@ -153,7 +149,7 @@ static int set_vps(struct run_config *rc, const char *text)
 	char *end;
 	unsigned long n = strtoul(text, &end, 10);
 
-	if (end == text || *end || text[0] == '-' || n < 1 || n > LIMIT_VPS) {
+	if (!isdigit((unsigned char)text[0]) || *end || n < 1 || n > LIMIT_VPS) {
 		fprintf(stderr, "holdfast: --vps %s: a number from 1 to %d\n", text, LIMIT_VPS);
 		return 2;
 	}
@@ -193,41 +189,27 @@ static int take_option(struct run_config *rc, int option, char *value)
 		rc->fill = value;
 		return 0;
 	default:
-		return command_usage("run");
+		return 2;
 	}
 }
 
 int run_config_parse(struct run_config *rc, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "kernel", required_argument, NULL, 'k' },
-		{ "initrd", required_argument, NULL, 'i' },
-		{ "cmdline", required_argument, NULL, 'c' },
-		{ "memory", required_argument, NULL, 'm' },
-		{ "vps", required_argument, NULL, 'v' },
-		{ "disk", required_argument, NULL, 'd' },
-		{ "state", required_argument, NULL, 's' },
-		{ "backend", required_argument, NULL, 'b' },
-		{ "hugetlb", no_argument, NULL, 'H' },
-		{ "force-kvm", no_argument, NULL, 'F' },
-		{ "paravisor-fill", required_argument, NULL, 'p' },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
-	};
 	int option, r;
 
 	*rc = (struct run_config){ .cmdline = "", .memory = 512ull << 20, .vps = 1, .backend = 1,
 				   .kernel_fd = -1, .initrd_fd = -1, .exe_fd = -1,
 				   .config_fd = -1 };
 	snprintf(rc->state, sizeof(rc->state), "/run/holdfast-%d", (int)getpid());
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	while ((option = command_option(argc, argv)) != -1) {
 		r = take_option(rc, option, optarg);
 		if (r)
 			return r;
 	}
 	if (optind != argc) {
-		fprintf(stderr, "holdfast: run: '%s' is not an option\n", argv[optind]);
-		return command_usage("run");
+		fprintf(stderr, "holdfast: run: '%s' is not an option; `holdfast help run` lists them\n",
+			argv[optind]);
+		return 2;
 	}
 	snprintf(rc->name, sizeof(rc->name), "%.63s", rc->state);
 	return check_figures(rc);

@@ -42,12 +42,6 @@ void program_fresh(struct world *to)
 	world_spawn_fixed(to, KIND_LAMP, 8);
 }
 
-int command_usage(const char *name)
-{
-	(void)name;
-	return 2;
-}
-
 /* ---- the lane -------------------------------------------------------------------- */
 
 static unsigned collect(void *hands, struct lane *to, unsigned max)
@@ -198,9 +192,15 @@ static int status_of(pid_t pid)
 }
 
 /* Runs to the end; its standard output is in `output`. */
+static const char *name_of(int (*command)(int, char **))
+{
+	return command == cmd_list ? "list" : command == cmd_inspect ? "inspect" :
+	       command == cmd_log ? "log" : command == cmd_replay ? "replay" : "archive";
+}
+
 static int run(int (*command)(int, char **), const char *a, const char *b, const char *d)
 {
-	const char *argv[] = { "x", "--state", dir, a, b, d, NULL };
+	const char *argv[] = { name_of(command), "--state", dir, a, b, d, NULL };
 	int argc = d ? 6 : b ? 5 : a ? 4 : 3, r;
 	FILE *file = tmpfile();
 	size_t n;

@@ -85,7 +85,9 @@ step "lint b" 30 "$BUILD/b/holdfast" machines --lint
 step "docs are current" 30 bash -c '
 	d=$(mktemp -d) && trap "rm -rf $d" EXIT
 	"$0" machines --doc "$d" && diff -r "$d" docs/machines ||
-		{ echo "docs/machines is stale: run make docs"; exit 1; }' "$BUILD/a/holdfast"
+		{ echo "docs/machines is stale: run make docs"; exit 1; }
+	"$0" help --markdown | diff - docs/cli.md ||
+		{ echo "docs/cli.md is stale: run make docs"; exit 1; }' "$BUILD/a/holdfast"
 unit a
 unit b
 unit clang

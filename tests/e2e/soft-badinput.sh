@@ -137,9 +137,10 @@ refused 1 "$STATE/archive" "No space left" "free some room" -- in_full 16k "$A" 
 "$A" shutdown --state "$STATE" --power-off
 wait_vm
 rm -rf newer "$STATE"
-start_vm 1 16M "load depth=16 channels=1 seconds=4 region=8M"
+start_vm 1 16M "load depth=16 channels=1 seconds=30 region=8M"
 refused 1 "$STATE/archive" "no room" "history ends at sequence" "the VM goes on" "holdfast archive" -- \
-	in_full 2m "$A" archive --state "$STATE"
+	in_full 256k "$A" archive --state "$STATE"
+"$A" shutdown --state "$STATE" --power-off
 wait_vm
 rm -rf seen "$STATE"
 
@@ -194,5 +195,10 @@ echo "nobody there"
 refused 1 "no VM answers in $WORK/none" "holdfast run" -- "$A" list --state "$WORK/none"
 refused 1 "no VM answers in $WORK/none" -- "$A" shutdown --state "$WORK/none"
 refused 2 "no command 'walk'" "holdfast help" -- "$A" walk
+refused 2 "inspect: --state DIR is missing" -- "$A" inspect
+refused 2 "log: --from 12x" "a number" -- "$A" log --state "$WORK/none" --from 12x
+refused 2 "kill: --hard is not an option" "holdfast help kill" -- "$A" kill --state "$WORK/none" --hard
+refused 2 "service: --to" "no value" -- "$A" service --state "$WORK/none" --to
+refused 2 "usage: holdfast list" -- "$A" list --state "$WORK/none" more
 if pgrep -f "holdfast-partition --state-dir $WORK" >/dev/null; then fail "a partition lives on"; fi
 echo "bad input: $cases cases"
