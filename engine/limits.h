@@ -54,6 +54,13 @@ enum {
 	LIMIT_LOG_BYTES = 32 << 20,   /* one lane's ring; lane.c says how often a checkpoint is made */
 	LIMIT_SLOT_BYTES = 8 << 20,   /* one checkpoint, packed */
 	LIMIT_CONSOLE_BYTES = 64 << 10,
+
+	/* Replay and log tools: bounds of a tool's own process. */
+	LIMIT_EXPR_NODES = 128,       /* parts of one expression; typed by a person */
+	LIMIT_EXPR_DEPTH = 32,        /* parentheses and nots: the parser's recursion */
+	LIMIT_TAPE_EVENTS = 4096,     /* between two snapshots: 50 ms to any event, at 200,000/s */
+	LIMIT_TRACE_STEPS = 4096,     /* of one turn that are kept for showing */
+	LIMIT_BREAKPOINTS = 32,       /* of one console */
 };
 
 #endif

@@ -3,12 +3,17 @@
  * Every turn is stepped when its confirm record is met, and its effects are
  * compared with the recorded ones. With --verify the state itself is compared
  * wherever the archive holds a checkpoint made by a build of the same schema.
- * Where records are missing, replay goes on at the next checkpoint. */
+ * Where records are missing, replay goes on at the next checkpoint. What has to
+ * go back as well (--step, --diff, --break) works on a tape: replay_tape.c. */
 #include "servicing/commands.h"
-#include "servicing/options.h"
 #include "servicing/decode.h"
+#include "servicing/expr.h"
+#include "servicing/guard.h"
 #include "servicing/history.h"
+#include "servicing/options.h"
 #include "servicing/registry.h"
+#include "servicing/replay_tape.h"
+#include "servicing/show.h"
 
 #include "engine/follow.h"
 #include "persist/codec.h"
@@ -23,10 +28,14 @@
 
 enum { SHOWN = 20, PROGRESS = 1 << 16 };
 
+enum mode { MODE_RUN, MODE_STEP, MODE_DIFF, MODE_BREAK, MODE_BENCH };
+
 struct replay {
-	const char *path;
-	bool verify, progress;
-	uint64_t to;
+	const char *path, *until_text, *show;
+	bool verify, progress, reached;
+	enum mode mode;
+	uint64_t to, a, b;
+	struct expr *until;
 	struct history h;
 	struct follower f;
 	struct world *world;
@@ -37,25 +46,101 @@ struct replay {
 	uint64_t started_ns;
 };
 
-static int arguments(int argc, char **argv, struct replay *p)
+static bool number(const char *name, const char *text, uint64_t *ret)
 {
 	unsigned long long n;
+
+	if (command_number("replay", name, text, UINT64_MAX, &n))
+		return false;
+	*ret = n;
+	return true;
+}
+
+/* One of the options that choose what is done over a tape. */
+static bool take_mode(struct replay *p, int argc, char **argv, enum mode mode)
+{
+	if (p->mode != MODE_RUN) {
+		fprintf(stderr, "holdfast: replay: give only one of --step, --diff, --break and "
+			"--seek-bench\n");
+		return false;
+	}
+	p->mode = mode;
+	if (mode == MODE_STEP)
+		return true;
+	if (mode != MODE_DIFF)
+		return number(mode == MODE_BREAK ? "break" : "seek-bench", optarg, &p->a);
+	if (optind >= argc) {
+		fprintf(stderr, "holdfast: replay: --diff wants the numbers of two events\n");
+		return false;
+	}
+	return number("diff", optarg, &p->a) && number("diff", argv[optind++], &p->b);
+}
+
+static bool take_option(struct replay *p, int argc, char **argv, int option)
+{
+	switch (option) {
+	case 's':
+		p->path = optarg;
+		return true;
+	case 'v':
+		p->verify = true;
+		return true;
+	case 't':
+		return number("to", optarg, &p->to);
+	case 'u':
+		p->until_text = optarg;
+		return true;
+	case 'p':
+		p->show = optarg;
+		return true;
+	case 'S':
+		return take_mode(p, argc, argv, MODE_STEP);
+	case 'D':
+		return take_mode(p, argc, argv, MODE_DIFF);
+	case 'B':
+		return take_mode(p, argc, argv, MODE_BREAK);
+	case 'q':
+		return take_mode(p, argc, argv, MODE_BENCH);
+	default:
+		return false;
+	}
+}
+
+/* An expression or a path that cannot be: one line. */
+static bool compile(struct replay *p)
+{
+	struct expr_error why;
+	struct expr_path path;
+
+	if (p->until_text) {
+		p->until = expr_parse(&program, p->until_text, &why);
+		if (!p->until) {
+			fprintf(stderr, "holdfast: --until: column %u: %s\n", why.column, why.text);
+			return false;
+		}
+	}
+	if (p->show && strcmp(p->show, "all") != 0 &&
+	    !expr_path(&program, p->show, &path, &why)) {
+		fprintf(stderr, "holdfast: --show: column %u: %s\n", why.column, why.text);
+		return false;
+	}
+	return true;
+}
+
+static int arguments(int argc, char **argv, struct replay *p)
+{
 	int option;
 
 	p->to = UINT64_MAX;
 	while ((option = command_option(argc, argv)) != -1) {
-		if (option == 's')
-			p->path = optarg;
-		else if (option == 'v')
-			p->verify = true;
-		else if (option == '?' || command_number(argv[0], "to", optarg, UINT64_MAX, &n))
+		if (!take_option(p, argc, argv, option))
 			return 2;
-		else
-			p->to = n;
 	}
 	if (!p->path && optind < argc)
 		p->path = argv[optind++];
-	return p->path && optind == argc ? 0 : command_usage(argv[0]);
+	if (!p->path || optind != argc)
+		return command_usage(argv[0]);
+	return compile(p) ? 0 : 2;
 }
 
 static bool differs(void *user, const struct divergence *d)
@@ -158,10 +243,18 @@ static int damaged(const struct replay *p)
 	return -EBADMSG;
 }
 
+/* Is this the place that was asked for? */
+static bool arrived(struct replay *p)
+{
+	p->reached = p->until ? expr_true(p->until, p->world)
+			      : world_lane_const(p->world)->seq >= p->to;
+	return p->reached || world_lane_const(p->world)->seq >= p->to;
+}
+
 /* 0 at the end, or negative. */
 static int run(struct replay *p)
 {
-	while (world_lane_const(p->world)->seq < p->to) {
+	while (!arrived(p)) {
 		struct history_record rec;
 		int x;
 
@@ -187,9 +280,24 @@ static int run(struct replay *p)
 	return 0;
 }
 
+static int begin(void *user)
+{
+	struct replay *p = user;
+	struct history_state s;
+	int r = history_begin(&p->h, &s);
+
+	if (r == HISTORY_E_END)
+		return 0;
+	if (r == HISTORY_E_DAMAGED)
+		return damaged(p);
+	if (r == HISTORY_OK)
+		r = load(p, &s);
+	p->started_ns = mono_now_ns();
+	return r == 0 ? run(p) : r;
+}
+
 static int start(struct replay *p)
 {
-	struct history_state s;
 	int r;
 
 	p->world = world_new(&program);
@@ -201,15 +309,49 @@ static int start(struct replay *p)
 	p->f.differs = differs;
 	p->f.user = p;
 	p->progress = isatty(STDERR_FILENO) == 1;
-	r = history_begin(&p->h, &s);
-	if (r == HISTORY_E_END)
-		return 0;
-	if (r == HISTORY_E_DAMAGED)
-		return damaged(p);
-	if (r == HISTORY_OK)
-		r = load(p, &s);
-	p->started_ns = mono_now_ns();
-	return r == 0 ? run(p) : r;
+	r = guard_run(begin, p);
+	if (r == GUARD_E_FACT) {
+		fprintf(stderr, "holdfast: %s: event %" PRIu64 " leads to what no owner would have "
+			"written; the log was changed, or this build cannot run it\n", p->path,
+			world_lane_const(p->world)->seq);
+		return -EBADMSG;
+	}
+	return r;
+}
+
+static void show_state(const struct replay *p)
+{
+	const struct lane_state *l = world_lane_const(p->world);
+	struct expr_error why;
+	struct expr_path path;
+	char value[SHOW_VALUE];
+
+	printf("behind event %" PRIu64 ": time %" PRIu64 ".%06" PRIu64 " epoch %u\n", l->seq,
+	       l->time_ns / 1000000000u, l->time_ns / 1000 % 1000000, l->epoch);
+	if (!p->show)
+		return;
+	if (!expr_path(&program, p->show, &path, &why))
+		show_all(p->world, NULL, stdout);
+	else if (path.what == PATH_MACHINE)
+		show_all(p->world, path.desc, stdout);
+	else if (path.what == PATH_INSTANCE)
+		show_instance(p->world, path.desc, path.index, stdout);
+	else
+		printf("%s %s\n", p->show, show_path(p->world, &path, value));
+}
+
+/* What was asked for and is not there: told, and -ENOENT. */
+static int missed(const struct replay *p)
+{
+	uint64_t seq = world_lane_const(p->world)->seq;
+
+	if (p->until)
+		fprintf(stderr, "holdfast: %s: it is not true up to event %" PRIu64 "%s\n", p->path,
+			seq, p->to == UINT64_MAX ? ", the last one" : "");
+	else
+		fprintf(stderr, "holdfast: %s: event %" PRIu64 " is beyond the end; the last one is "
+			"%" PRIu64 "\n", p->path, p->to, seq);
+	return -ENOENT;
 }
 
 static int summary(const struct replay *p, int r)
@@ -225,25 +367,53 @@ static int summary(const struct replay *p, int r)
 	return r == 0 && p->divergences == 0 ? 0 : 1;
 }
 
+static int replay(struct replay *p)
+{
+	int r;
+
+	if (history_open(p->path, &p->h) < 0)
+		return 1;
+	p->started_ns = mono_now_ns();
+	r = start(p);
+	if (r < 0 && r != -EBADMSG)
+		fprintf(stderr, "holdfast: %s: replay failed (%s)\n", p->path, strerror(-r));
+	if (r == 0 && !p->reached && (p->until || p->to != UINT64_MAX))
+		r = missed(p);
+	else if (r == 0 && (p->reached || p->show))
+		show_state(p);
+	r = summary(p, r);
+	if (p->f.pending)
+		follow_deinit(&p->f);
+	world_free(p->world);
+	world_free(p->other);
+	free(p->packed);
+	history_close(&p->h);
+	return r;
+}
+
 int cmd_replay(int argc, char **argv)
 {
 	struct replay p = { 0 };
 	int r = arguments(argc, argv, &p);
 
-	if (r)
-		return r;
-	if (history_open(p.path, &p.h) < 0)
-		return 1;
-	p.started_ns = mono_now_ns();
-	r = start(&p);
-	if (r < 0 && r != -EBADMSG)
-		fprintf(stderr, "holdfast: %s: replay failed (%s)\n", p.path, strerror(-r));
-	r = summary(&p, r);
-	if (p.f.pending)
-		follow_deinit(&p.f);
-	world_free(p.world);
-	world_free(p.other);
-	free(p.packed);
-	history_close(&p.h);
+	if (r == 0) {
+		switch (p.mode) {
+		case MODE_STEP:
+			r = replay_step(p.path);
+			break;
+		case MODE_DIFF:
+			r = replay_diff(p.path, p.a, p.b);
+			break;
+		case MODE_BREAK:
+			r = replay_break(p.path, p.a);
+			break;
+		case MODE_BENCH:
+			r = replay_seek_bench(p.path, p.a);
+			break;
+		case MODE_RUN:
+			r = replay(&p);
+		}
+	}
+	expr_free(p.until);
 	return r;
 }

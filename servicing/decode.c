@@ -221,17 +221,15 @@ cJSON *decode_record(const struct registry *r, const struct log_record *h, const
 	return o;
 }
 
-static void print_effects(const struct registry *r, const struct log_record *h,
-			  const uint8_t *payload, FILE *out)
+void decode_print_effects(const struct registry *r, uint64_t seq, const uint8_t *bytes,
+			  uint32_t len, FILE *out)
 {
-	const uint8_t *bytes;
-	uint32_t len, at = 0, n = 0;
+	uint32_t at = 0, n = 0;
 	struct effect e;
 	char name[32];
-	bool bad = !effects(h, payload, &bytes, &len);
+	bool bad = false;
 
-	fprintf(out, "\n");
-	while (!bad && effect_next(r, bytes, len, h->seq, &at, &n, &e, &bad)) {
+	while (!bad && effect_next(r, bytes, len, seq, &at, &n, &e, &bad)) {
 		const struct effect_desc *d = &r->effects[e.head.code];
 
 		fprintf(out, "%10s -> %s %s", "",
@@ -240,6 +238,19 @@ static void print_effects(const struct registry *r, const struct log_record *h,
 		fprintf(out, "\n");
 	}
 	if (bad)
+		fprintf(out, "%10s -> (effects that this build cannot read)\n", "");
+}
+
+static void print_confirm(const struct registry *r, const struct log_record *h,
+			  const uint8_t *payload, FILE *out)
+{
+	const uint8_t *bytes;
+	uint32_t len;
+
+	fprintf(out, "\n");
+	if (effects(h, payload, &bytes, &len))
+		decode_print_effects(r, h->seq, bytes, len, out);
+	else
 		fprintf(out, "%10s -> (effects that this build cannot read)\n", "");
 }
 
@@ -253,7 +264,7 @@ void decode_print(const struct registry *r, const struct log_record *h, const ui
 		h->time_ns / 1000000000u, h->time_ns / 1000 % 1000000, h->epoch);
 	if (h->type == LOG_CONFIRM) {
 		fprintf(out, "confirmed");
-		print_effects(r, h, payload, out);
+		print_confirm(r, h, payload, out);
 		return;
 	}
 	if (h->type != LOG_EVENT) {

@@ -22,6 +22,10 @@ cJSON *decode_record(const struct registry *r, const struct log_record *h, const
 void decode_print(const struct registry *r, const struct log_record *h, const uint8_t *payload,
 		  FILE *out);
 
+/* Effects as canonical bytes, a line each. */
+void decode_print_effects(const struct registry *r, uint64_t seq, const uint8_t *bytes,
+			  uint32_t len, FILE *out);
+
 /* Is the record about this machine ("channel", "channel[3]")? A confirm is,
  * when the machine asked for one of its effects. */
 bool decode_about(const struct registry *r, const struct log_record *h, const uint8_t *payload,
