@@ -72,7 +72,6 @@ struct hands {
 	int door_fd[LIMIT_CHANNELS];
 	int irq_fd[LIMIT_VPS];
 	int kick_fd, part_fd, cq_fd, com1_fd;
-	bool row_checked[LIMIT_FDS], row_block[LIMIT_FDS];
 
 	struct chan chan[LIMIT_CHANNELS];
 	struct channels mapped;

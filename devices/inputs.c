@@ -12,6 +12,7 @@
 #include "statemachines/disk.h"
 #include "statemachines/scsi.h"
 #include "statemachines/servicing.h"
+#include "statemachines/storvsp.h"
 #include "statemachines/uart.h"
 #include "statemachines/vmbus.h"
 #include "statemachines/vp.h"
@@ -193,14 +194,17 @@ static void route_operator(const struct wire_notice *n, struct lane_event *e)
 		[OP_ROLLBACK] = { KIND_servicing, servicing_EV_ROLLBACK },
 		[OP_COMMIT] = { KIND_servicing, servicing_EV_COMMIT },
 		[OP_RESIZE] = { KIND_disk, disk_EV_RESIZE },
+		[OP_DISK_REMOVE] = { KIND_disk, disk_EV_REMOVE },
+		[OP_DISK_EJECT] = { KIND_disk, disk_EV_EJECT },
+		[OP_CONTROLLER_REMOVE] = { KIND_storvsp, storvsp_EV_REMOVE },
 	};
 
 	if (n->op < ARRAY_LEN(route)) {
 		e->kind = route[n->op].kind;
 		e->code = route[n->op].code;
 	}
-	if (n->op == OP_RESIZE)
-		e->index = n->arg < LIMIT_DISKS ? (uint16_t)n->arg : LIMIT_DISKS - 1;
+	if (n->op == OP_CONTROLLER_REMOVE)
+		e->index = (uint16_t)(n->arg % CAPACITY_storvsp);
 }
 
 /* A notice that is a record already: its first bytes are the fixed part. */
@@ -234,6 +238,17 @@ static void complete_config(const struct wire_header *h, struct wire_notice *n)
 	memcpy(n->data, &config, sizeof(config));
 }
 
+/* Nor can a client know the row of its disk, and who it is to the partition. */
+static void complete_disk(struct wire_notice *n)
+{
+	struct rec_disk_config config;
+
+	memcpy(&config, n->data, sizeof(config));
+	config.fd = (uint16_t)n->value;
+	config.token = n->token;
+	memcpy(n->data, &config, sizeof(config));
+}
+
 static bool offer_notice(struct collector *c, struct wire_notice *n, uint64_t pos)
 {
 	struct rec_operator op = { .op = n->op, .arg = n->arg, .value = n->value,
@@ -249,6 +264,11 @@ static bool offer_notice(struct collector *c, struct wire_notice *n, uint64_t po
 		raw_notice(n, KIND_vtl, vtl_EV_CONFIG, sizeof(struct rec_config), &e);
 	} else if (n->op == OP_DISK) {
 		raw_notice(n, KIND_disk, disk_EV_CONFIG, sizeof(struct rec_disk_config), &e);
+	} else if (n->op == OP_DISK_ADD || n->op == OP_DISK_INSERT) {
+		complete_disk(n);
+		n->arg = 0;
+		raw_notice(n, KIND_disk, n->op == OP_DISK_ADD ? disk_EV_ADD : disk_EV_INSERT,
+			   sizeof(struct rec_disk_config), &e);
 	} else if (n->op == OP_SUCCESSOR_READY || n->op == OP_SUCCESSOR_GONE) {
 		e.code = n->op == OP_SUCCESSOR_READY ? servicing_EV_SUCCESSOR_READY
 						     : servicing_EV_SUCCESSOR_GONE;

@@ -5,29 +5,16 @@
 #include "devices/hands_state.h"
 
 #include "engine/fact.h"
+#include "statemachines/disk.h"
 #include "statemachines/gpa_list.h"
 #include "statemachines/scsi.h"
 
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
-
-enum { FLAG_FUA = 1 };
 
 static struct iovec *iovecs_of(const struct hands *h, uint32_t slot)
 {
 	return h->iov + (size_t)slot * LIMIT_SEGMENTS;
-}
-
-static bool is_block_device(struct hands *h, uint16_t row)
-{
-	struct stat st;
-
-	if (!h->row_checked[row]) {
-		h->row_block[row] = fstat(WIRE_FD_BASE + row, &st) == 0 && S_ISBLK(st.st_mode);
-		h->row_checked[row] = true;
-	}
-	return h->row_block[row];
 }
 
 static int place(struct hands *h, struct uring_request *r, uint16_t row, const uint64_t *pairs,
@@ -37,8 +24,7 @@ static int place(struct hands *h, struct uring_request *r, uint16_t row, const u
 
 	if (row >= h->c->h->n_fds || h->c->h->fds[row].fd < 0)
 		return -EBADF;
-	r->fd = WIRE_FD_BASE + row;
-	r->block_device = r->op == DISK_ZERO && is_block_device(h, row);
+	r->row = row;
 	if (r->op == DISK_READ || r->op == DISK_WRITE) {
 		got = guestmem_iovecs(&h->mem, pairs, n, iovecs_of(h, r->slot), LIMIT_SEGMENTS);
 		if (got <= 0)
@@ -64,7 +50,9 @@ void request_submit(struct hands *h, const struct effect *e, bool redo)
 	const struct rec_disk_submit *p = e->p;
 	struct uring_request r = {
 		.slot = p->request, .generation = p->generation, .op = p->op,
-		.fua = (p->flags & FLAG_FUA) != 0, .offset = p->offset, .bytes = p->bytes,
+		.fua = (p->flags & DISK_FLAG_FUA) != 0,
+		.block_device = (p->flags & DISK_FLAG_BLOCK_DEVICE) != 0,
+		.offset = p->offset, .bytes = p->bytes,
 	};
 	uint64_t pairs[2 * LIMIT_SEGMENTS];
 	int error;
@@ -88,6 +76,9 @@ static unsigned data_of(const struct hands *h, const struct scsi *m, uint64_t *p
 
 	if (gpa_list_bytes(gpas, len, m->gpa_ranges) == 0)
 		return 0;
+	if (m->same)
+		return gpa_list_repeat(gpas, m->gpa_ranges, m->block_bytes, m->bytes - m->done,
+				       pairs, LIMIT_SEGMENTS, &bytes);
 	return gpa_list_pairs(gpas, m->gpa_ranges, m->done, m->bytes - m->done, pairs,
 			      LIMIT_SEGMENTS, &bytes);
 }
@@ -116,6 +107,7 @@ void request_again(void *user, uint32_t slot, uint32_t generation)
 		return;
 	r.op = m->op;
 	r.fua = m->fua;
+	r.block_device = (m->lun_flags & DISK_BLOCK_DEVICE) != 0;
 	if (m->op == DISK_READ || m->op == DISK_WRITE) {
 		r.offset = m->lba * m->block_bytes + m->done;
 		n = data_of(h, m, pairs);

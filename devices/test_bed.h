@@ -54,6 +54,7 @@ static inline void bed_make(struct custody *c)
 						       .cq_entries = LIMIT_URING_CQ };
 	cr_assert_eq(io_uring_queue_init_params(LIMIT_URING_ENTRIES, &ring, &c->h->uring_params),
 		     0);
+	cr_assert_eq(io_uring_register_files_sparse(&ring, LIMIT_FDS), 0);
 	fd = bed_high(ring.ring_fd);
 	cr_assert_eq(io_uring_register((unsigned)fd, IORING_REGISTER_EVENTFD, &cq, 1), 0);
 	bed_row(c, "uring.0", fd);
@@ -68,18 +69,24 @@ static inline void bed_make(struct custody *c)
 	bed_row(c, "door.5", bed_high(eventfd(0, EFD_NONBLOCK)));
 }
 
-/* A disk of @bytes, opened without the page cache where the host can. */
+/* A disk of @bytes, opened without the page cache where the host can; the row. */
 static inline int bed_disk(struct custody *c, off_t bytes)
 {
 	char path[] = "/tmp/holdfast-test-XXXXXX";
-	int fd = mkstemp(path), direct = open(path, O_RDWR | O_DIRECT);
+	int fd = mkstemp(path), direct = open(path, O_RDWR | O_DIRECT), row;
+	struct io_uring_files_update update = { 0 };
 
 	cr_assert_eq(ftruncate(fd, bytes), 0);
 	unlink(path);
-	if (direct < 0)
-		return bed_row(c, "disk.0", bed_high(fd));
-	close(fd);
-	return bed_row(c, "disk.0", bed_high(direct));
+	if (direct >= 0)
+		close(fd);
+	fd = bed_high(direct >= 0 ? direct : fd);
+	row = bed_row(c, "disk.0", fd);
+	update.offset = (uint32_t)row;
+	update.fds = (uintptr_t)&fd;
+	cr_assert_eq(io_uring_register((unsigned)custody_fd(c, "uring.0"),
+				       IORING_REGISTER_FILES_UPDATE, &update, 1), 1);
+	return row;
 }
 
 static inline uint64_t bed_count(const struct custody *c, const char *name)

@@ -53,7 +53,7 @@ static int32_t run(struct uring_request r, uint64_t *position)
 	static uint32_t generation = 7;
 	struct uring_completion done;
 
-	r.fd = WIRE_FD_BASE + row;
+	r.row = (uint16_t)row;
 	r.generation = ++generation;
 	cr_assert_eq(uring_place(&u, &r), 0);
 	cr_assert(uring_placed(&u, r.slot, r.generation));
@@ -93,7 +93,7 @@ Test(uring, each_operation)
 
 Test(uring, a_full_queue_is_busy)
 {
-	struct uring_request r = { .op = DISK_FLUSH, .fd = WIRE_FD_BASE + row };
+	struct uring_request r = { .op = DISK_FLUSH, .row = (uint16_t)row };
 
 	uring_take_over(&u, 1, 0, no_again, NULL);
 	for (uint32_t i = 0; i < LIMIT_URING_ENTRIES; i++) {
@@ -111,7 +111,7 @@ static void place_write(uint8_t *b, uint32_t n, uint32_t generation)
 {
 	static struct iovec iov[ALL];
 	struct uring_request r = { .slot = n, .generation = generation, .op = DISK_WRITE,
-				   .fd = WIRE_FD_BASE + row, .offset = (uint64_t)n * BLOCK,
+				   .row = (uint16_t)row, .offset = (uint64_t)n * BLOCK,
 				   .iov = &iov[n], .n_iov = 1 };
 
 	memset(b + (size_t)n * BLOCK, (int)n + 1, BLOCK);

@@ -114,7 +114,8 @@ static void prepare(struct io_uring_sqe *sqe, const struct uring_request *r)
 	bool vector = r->n_iov != 1;
 
 	memset(sqe, 0, sizeof(*sqe));
-	sqe->fd = r->fd;
+	sqe->fd = r->row;
+	sqe->flags = IOSQE_FIXED_FILE;
 	sqe->off = r->offset;
 	sqe->user_data = (uint64_t)r->generation << 32 | r->slot;
 	switch ((enum disk_op)r->op) {

@@ -4,7 +4,9 @@
  * Only the owner's lane thread calls this. user_data of every request is
  * generation << 32 | slot; slot = index of the scsi machine. A slot in custody
  * says PLACED(generation, SQ position) before the shared tail moves, and is
- * emptied when its completion was taken. */
+ * emptied when its completion was taken. Files are the ring's own: the partition
+ * registers each disk under the number of its row, so that no paravisor holds a
+ * disk, and one that comes later is there for those that run already. */
 #ifndef DEVICES_URING_H
 #define DEVICES_URING_H
 
@@ -16,7 +18,7 @@
 /* One request, in this process's addresses. */
 struct uring_request {
 	uint32_t slot, generation;
-	int fd;
+	uint16_t row;             /* of custody's table: index among the ring's registered files */
 	uint16_t op;              /* enum disk_op */
 	bool fua;                 /* DISK_WRITE: durable before it completes */
 	bool block_device;        /* DISK_ZERO: see uring_place() */

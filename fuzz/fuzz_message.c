@@ -15,6 +15,7 @@
 #include "statemachines/machines.h"
 #include "statemachines/ring_packet.h"
 #include "statemachines/scsi_data.h"
+#include "statemachines/scsi_mode.h"
 #include "statemachines/vmbus_msg.h"
 #include "statemachines/vstor.h"
 

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FILL = 0xA5, PAIR = 16, DISK_READ_ONLY = 1 };
+enum { FILL = 0xA5, PAIR = 16 };
 
 static uint8_t packed[2][LIMIT_SLOT_BYTES];
 

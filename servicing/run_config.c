@@ -8,27 +8,24 @@
 #include "servicing/options.h"
 #include "servicing/run_kernel.h"
 #include "statemachines/records.h"
+#include "statemachines/storvsp.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 static const uint64_t memory_max = 256ull << 30;
 
-static int parse_size(const char *text, uint64_t *ret)
+int run_config_size(const char *text, uint64_t *ret)
 {
 	static const char units[] = "KMGkmg";
 	unsigned long long v;
@@ -53,34 +50,11 @@ static int parse_size(const char *text, uint64_t *ret)
 
 static int add_disk(struct run_config *rc, char *argument)
 {
-	char *comma = strchr(argument, ',');
-
 	if (rc->n_disks == LIMIT_DISKS) {
-		fprintf(stderr, "holdfast: more than %d disks; one controller has %d LUNs\n",
-			LIMIT_DISKS, LIMIT_DISKS);
+		fprintf(stderr, "holdfast: more than %d disks\n", LIMIT_DISKS);
 		return 2;
 	}
-	rc->disk[rc->n_disks].path = argument;
-	rc->disk[rc->n_disks].block_bytes = 512;
-	while (comma) {
-		char *option = comma + 1;
-
-		*comma = '\0';
-		comma = strchr(option, ',');
-		if (comma)
-			*comma = '\0';
-		if (strcmp(option, "ro") == 0) {
-			rc->disk[rc->n_disks].read_only = true;
-		} else if (strcmp(option, "4k") == 0) {
-			rc->disk[rc->n_disks].block_bytes = 4096;
-		} else {
-			fprintf(stderr, "holdfast: --disk %s: no option '%s'; there are ro and 4k\n",
-				argument, option);
-			return 2;
-		}
-	}
-	rc->n_disks++;
-	return 0;
+	return disk_option_parse("--disk", argument, &rc->disk[rc->n_disks++].option);
 }
 
 static uint64_t host_memory(void)
@@ -138,7 +112,7 @@ static int set_state(struct run_config *rc, const char *dir)
 
 static int set_memory(struct run_config *rc, const char *text)
 {
-	if (parse_size(text, &rc->memory) == 0)
+	if (run_config_size(text, &rc->memory) == 0)
 		return 0;
 	fprintf(stderr, "holdfast: --memory %s: not a size; write 512M or 4G\n", text);
 	return 2;
@@ -193,6 +167,40 @@ static int take_option(struct run_config *rc, int option, char *value)
 	}
 }
 
+static bool lun_taken(const struct run_config *rc, unsigned n, unsigned controller, unsigned lun)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (rc->disk[i].option.controller == controller && rc->disk[i].option.lun == lun)
+			return true;
+	return false;
+}
+
+/* Whoever asked for a LUN has it; the others get the lowest free ones, in their
+ * order. */
+static int place_disks(struct run_config *rc)
+{
+	for (unsigned n = 0; n < rc->n_disks; n++) {
+		struct disk_option *o = &rc->disk[n].option;
+
+		if (o->lun == LUN_ANY || !lun_taken(rc, n, o->controller, o->lun))
+			continue;
+		fprintf(stderr, "holdfast: --disk %s: LUN %u of controller %u is given twice; give "
+				"each once\n", o->path, o->lun, o->controller);
+		return 2;
+	}
+	for (unsigned n = 0; n < rc->n_disks; n++) {
+		struct disk_option *o = &rc->disk[n].option;
+		unsigned lun = 0;
+
+		if (o->lun != LUN_ANY)
+			continue;
+		while (lun_taken(rc, rc->n_disks, o->controller, lun))
+			lun++;
+		o->lun = lun;
+	}
+	return 0;
+}
+
 int run_config_parse(struct run_config *rc, int argc, char **argv)
 {
 	int option, r;
@@ -212,7 +220,8 @@ int run_config_parse(struct run_config *rc, int argc, char **argv)
 		return 2;
 	}
 	snprintf(rc->name, sizeof(rc->name), "%.63s", rc->state);
-	return check_figures(rc);
+	r = check_figures(rc);
+	return r ? r : place_disks(rc);
 }
 
 static int add_fd(struct run_config *rc, const char *name, int fd)
@@ -238,47 +247,6 @@ static int open_file(const char *option, const char *path)
 	return fd < 0 ? -e : -EINVAL;
 }
 
-static int disk_bytes(int fd, const struct stat *st, uint64_t *ret)
-{
-	if (S_ISBLK(st->st_mode))
-		return ioctl(fd, BLKGETSIZE64, ret) < 0 ? -errno : 0;
-	*ret = (uint64_t)st->st_size;
-	return S_ISREG(st->st_mode) ? 0 : -EINVAL;
-}
-
-/* O_DIRECT where the file system has it. */
-static int open_disk(const char *path, bool read_only, bool *ret_buffered)
-{
-	int flags = (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK;
-	int fd = open(path, flags | O_DIRECT);
-
-	*ret_buffered = false;
-	if (fd < 0 && errno == EINVAL) {
-		fd = open(path, flags);
-		*ret_buffered = true;
-	}
-	return fd < 0 ? -errno : fd;
-}
-
-static int refuse(const char *path, const char *why, int error)
-{
-	fprintf(stderr, "holdfast: --disk %s: %s\n", path, why);
-	return error;
-}
-
-static int refuse_open(const char *path, int error)
-{
-	const char *cure = "give a regular file or a block device";
-	char text[160];
-
-	if (error == -ENOENT)
-		cure = "make it first (truncate -s 10G)";
-	else if (error == -EACCES || error == -EPERM || error == -EROFS)
-		cure = "let this user read and write it, or add ,ro";
-	snprintf(text, sizeof(text), "%s; %s", strerror(-error), cure);
-	return refuse(path, text, error);
-}
-
 /* Another --disk that is the same file, or -1. */
 static int same_file(const struct run_config *rc, unsigned n, const struct stat *st)
 {
@@ -293,65 +261,45 @@ static int same_file(const struct run_config *rc, unsigned n, const struct stat 
 	return -1;
 }
 
-static int check_disk(struct run_config *rc, unsigned n, int fd, uint64_t *ret_bytes)
+static int open_disk(struct run_config *rc, unsigned n, struct rec_disk_config *ret)
 {
-	const char *path = rc->disk[n].path;
-	struct stat *st = &rc->disk[n].st;
-	char text[256];
-	int twin;
+	const struct disk_option *o = &rc->disk[n].option;
+	char name[24];
+	int fd, twin, r;
 
-	if (fstat(fd, st) < 0 || disk_bytes(fd, st, ret_bytes) < 0)
-		return refuse(path, "neither a regular file nor a block device; give one of these",
-			      -EINVAL);
-	if (*ret_bytes == 0 || *ret_bytes % rc->disk[n].block_bytes) {
-		snprintf(text, sizeof(text), "%llu bytes, not a multiple of the sector of %u; resize "
-			 "it (truncate -s)", (unsigned long long)*ret_bytes,
-			 rc->disk[n].block_bytes);
-		return refuse(path, *ret_bytes ? text : "empty; resize it (truncate -s)", -EINVAL);
+	if (o->path && stat(o->path, &rc->disk[n].st) == 0) {
+		twin = same_file(rc, n, &rc->disk[n].st);
+		if (twin >= 0) {
+			fprintf(stderr, "holdfast: --disk %s: the same file as --disk %.160s; give "
+					"each disk once\n", o->path, rc->disk[twin].option.path);
+			return -EBUSY;
+		}
 	}
-	twin = same_file(rc, n, st);
-	if (twin >= 0) {
-		snprintf(text, sizeof(text), "the same file as --disk %.160s; give each disk once",
-			 rc->disk[twin].path);
-		return refuse(path, text, -EBUSY);
-	}
-	if (flock(fd, (rc->disk[n].read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0)
-		return refuse(path, "in use by another VM; end that one, or give another disk",
-			      -EBUSY);
+	r = disk_option_open("--disk", o, ret, &fd);
+	if (r < 0 || fd < 0)
+		return r;
+	snprintf(name, sizeof(name), "disk.%u", n);
+	add_fd(rc, name, fd);
+	ret->fd = (uint16_t)(rc->n_fds - 1);
 	return 0;
 }
 
 static int open_disks(struct run_config *rc, struct wire_notice *notices)
 {
 	for (unsigned n = 0; n < rc->n_disks; n++) {
-		const char *path = rc->disk[n].path;
+		const char *path = rc->disk[n].option.path;
 		struct wire_notice *out = &notices[n];
-		struct rec_disk_config dc = { 0 };
-		bool buffered;
-		char name[24];
-		uint64_t bytes;
-		int r, fd = open_disk(path, rc->disk[n].read_only, &buffered);
+		struct rec_disk_config dc;
+		int r = open_disk(rc, n, &dc);
 
-		if (fd < 0)
-			return refuse_open(path, fd);
-		r = check_disk(rc, n, fd, &bytes);
 		if (r < 0)
 			return r;
-		snprintf(name, sizeof(name), "disk.%u", n);
-		add_fd(rc, name, fd);
-		dc.blocks = bytes / rc->disk[n].block_bytes;
-		dc.block_bytes = rc->disk[n].block_bytes;
-		dc.flags = (rc->disk[n].read_only ? 1u : 0) | (buffered ? 2u : 0) |
-			   (S_ISBLK(rc->disk[n].st.st_mode) ? 4u : 0);
-		dc.fd = (uint16_t)(rc->n_fds - 1);
-		dc.lun = (uint16_t)n;
-		dc.identity[0] = XXH3_64bits_withSeed(path, strlen(path), 1);
-		dc.identity[1] = XXH3_64bits_withSeed(path, strlen(path), 2);
 		*out = (struct wire_notice){ .op = OP_DISK, .arg = n };
 		memcpy(out->data, &dc, sizeof(dc));
-		snprintf((char *)out->data + sizeof(dc), sizeof(out->data) - sizeof(dc), "%s", path);
-		out->bytes = (uint32_t)(sizeof(dc) +
-					strnlen(path, sizeof(out->data) - sizeof(dc) - 1));
+		snprintf((char *)out->data + sizeof(dc), sizeof(out->data) - sizeof(dc), "%s",
+			 path ? path : "-");
+		out->bytes = (uint32_t)(sizeof(dc) + strnlen((char *)out->data + sizeof(dc),
+							     sizeof(out->data) - sizeof(dc) - 1));
 	}
 	return 0;
 }

@@ -4,6 +4,7 @@
 #define SERVICING_RUN_CONFIG_H
 
 #include "engine/limits.h"
+#include "servicing/disk_option.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,9 +21,7 @@ struct run_config {
 	unsigned vps, backend;              /* 1 kvm, 2 soft */
 	bool hugetlb, force_kvm;
 	struct {
-		const char *path;
-		bool read_only;
-		unsigned block_bytes;
+		struct disk_option option;
 		struct stat st;
 	} disk[LIMIT_DISKS];
 	unsigned n_disks;
@@ -33,6 +32,9 @@ struct run_config {
 
 /* 0, or the exit status of wrong usage after printing why. */
 int run_config_parse(struct run_config *rc, int argc, char **argv);
+
+/* A size as people write it: 512M, 4G. 0 or -EINVAL. */
+int run_config_size(const char *text, uint64_t *ret);
 
 /* Opens and checks kernel, initrd, disks; writes the configuration into a
  * memfd. Prints one line and returns a negative errno when something is unfit;

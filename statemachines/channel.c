@@ -108,9 +108,19 @@ static void tell_added(struct sm_cx *cx)
 	sm_post(cx, ref_of(KIND_vmbus, 0), vmbus_EV_ADDED, &r, NULL, 0);
 }
 
-static bool is_subchannel(const struct sm_cx *cx)
+enum { REVOKE_OFFER_AGAIN = 1, REVOKE_FOR_GOOD = 2 }; /* value of REVOKE */
+
+/* Not to be offered again: a sub-channel, or one whose device is no more. */
+static bool passes_away(const struct sm_cx *cx)
 {
-	return ((const struct channel *)cx->self)->subchannel != 0;
+	const struct channel *c = cx->self;
+
+	return c->subchannel != 0 || c->leaves;
+}
+
+static bool is_for_good(const struct sm_cx *cx)
+{
+	return passes_away(cx) || ((const struct rec_relid *)cx->p)->value == REVOKE_FOR_GOOD;
 }
 
 static bool is_idle(const struct sm_cx *cx)
@@ -120,7 +130,7 @@ static bool is_idle(const struct sm_cx *cx)
 
 static bool is_idle_sub(const struct sm_cx *cx)
 {
-	return is_idle(cx) && is_subchannel(cx);
+	return is_idle(cx) && passes_away(cx);
 }
 
 /* ---- identity and offer ----------------------------------------------- */
@@ -583,7 +593,7 @@ static bool leaving(const struct sm_cx *cx)
 
 static bool leaving_sub(const struct sm_cx *cx)
 {
-	return leaving(cx) && is_subchannel(cx);
+	return leaving(cx) && passes_away(cx);
 }
 
 static void end_last(struct sm_cx *cx)
@@ -629,13 +639,29 @@ static void drop_last_retire(struct sm_cx *cx)
 
 /* ---- revoke ----------------------------------------------------------- */
 
+static void note_revoke(struct sm_cx *cx)
+{
+	uint32_t value = ((const struct rec_relid *)cx->p)->value;
+	struct channel *c = cx->self;
+
+	c->offer_again = value == REVOKE_OFFER_AGAIN;
+	c->leaves = value == REVOKE_FOR_GOOD;
+}
+
+/* It was taken back already, for another reason. */
+static void note_device_gone(struct sm_cx *cx)
+{
+	if (((const struct rec_relid *)cx->p)->value == REVOKE_FOR_GOOD)
+		note_revoke(cx);
+}
+
 static void rescind(struct sm_cx *cx)
 {
 	struct channel *c = cx->self;
 	uint8_t m[VMBUS_MAX];
 
 	if (cx->event->code == channel_EV_REVOKE)
-		c->offer_again = ((const struct rec_relid *)cx->p)->value != 0;
+		note_revoke(cx);
 	c->key = c->relid | revoked_key;
 	send_message(cx, m, vmbus_put_word(m, VMBUS_RESCIND, c->relid));
 }
@@ -727,7 +753,7 @@ static bool over(const struct sm_cx *cx)
 
 static bool over_sub(const struct sm_cx *cx)
 {
-	return over(cx) && is_subchannel(cx);
+	return over(cx) && passes_away(cx);
 }
 
 static void note_released(struct sm_cx *cx)

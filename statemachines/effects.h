@@ -16,6 +16,9 @@ enum effect_code {
 extern const struct effect_desc effects[EFFECT_CODES];
 
 /* disk_submit.op */
+/* disk_submit.flags */
+enum { DISK_FLAG_FUA = 1, DISK_FLAG_BLOCK_DEVICE = 2 };
+
 enum disk_op { DISK_READ = 1, DISK_WRITE = 2, DISK_FLUSH = 3, DISK_UNMAP = 4, DISK_ZERO = 5 };
 
 /* ring_bad.reason */

@@ -6,9 +6,10 @@
  * behind all RAM, so that it cannot wrap round into some. */
 #include "statemachines/gpa_list.h"
 
+#include "engine/limits.h"
 #include "statemachines/bytes.h"
 
-enum { PAGE = 4096, RANGE = 8 };
+enum { PAGE = 4096, RANGE = 8, REPEAT_PAIRS = 16 };
 
 static uint64_t address_of(uint64_t pfn)
 {
@@ -102,4 +103,23 @@ uint32_t gpa_list_pairs(const uint8_t *p, uint32_t ranges, uint64_t skip, uint64
 	}
 	*ret_bytes = w.got;
 	return w.n;
+}
+
+uint32_t gpa_list_repeat(const uint8_t *p, uint32_t ranges, uint32_t block, uint64_t want,
+			 uint64_t *pairs, uint32_t max, uint64_t *ret_bytes)
+{
+	uint64_t one[2 * REPEAT_PAIRS], got;
+	uint32_t n_one = gpa_list_pairs(p, ranges, 0, block, one, REPEAT_PAIRS, &got), n = 0;
+
+	*ret_bytes = 0;
+	if (want > LIMIT_TRANSFER)
+		want = LIMIT_TRANSFER;
+	if (got != block)
+		return 0;
+	while (*ret_bytes + block <= want && n + n_one <= max) {
+		memcpy(pairs + 2 * (size_t)n, one, n_one * 2 * sizeof(*one));
+		n += n_one;
+		*ret_bytes += block;
+	}
+	return n;
 }

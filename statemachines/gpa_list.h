@@ -20,4 +20,11 @@ uint64_t gpa_list_total(const uint8_t *p, uint32_t ranges);
 uint32_t gpa_list_pairs(const uint8_t *p, uint32_t ranges, uint64_t skip, uint64_t want,
 			uint64_t *pairs, uint32_t max, uint64_t *ret_bytes);
 
+/* The first @block bytes of the list again and again, each time whole, for at
+ * most @want bytes and LIMIT_TRANSFER; else as gpa_list_pairs(). 0 pairs: the
+ * list is shorter than a block, or a block lies in more pieces than any guest has
+ * reason for. */
+uint32_t gpa_list_repeat(const uint8_t *p, uint32_t ranges, uint32_t block, uint64_t want,
+			 uint64_t *pairs, uint32_t max, uint64_t *ret_bytes);
+
 #endif

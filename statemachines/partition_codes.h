@@ -11,6 +11,7 @@ enum {
 	COMMAND_POWER_OFF = 3,
 	COMMAND_SPAWN = 4,
 	COMMAND_KILL = 5,
+	COMMAND_DISK_DROP = 7,
 	/* enum wire_exit_fatal */
 	FATAL_TRIPLE = 1,
 	FATAL_GUEST_ENDED = 4,
@@ -23,6 +24,7 @@ enum {
 	OPERATOR_SHUTDOWN = 4,
 	OPERATOR_POWER_OFF = 5,
 	OPERATOR_RESIZE = 11,
+	OPERATOR_DISK = 2,
 };
 
 #endif

@@ -11,21 +11,22 @@
 #include "engine/world.h"
 #include "statemachines/channel.h"
 #include "statemachines/device.h"
+#include "statemachines/disk.h"
 #include "statemachines/gpa_list.h"
+#include "statemachines/lun.h"
 #include "statemachines/machines.h"
 #include "statemachines/ring_packet.h"
+#include "statemachines/scsi_mode.h"
+#include "statemachines/scsi_optical.h"
 #include "statemachines/scsi_plan.h"
 #include "statemachines/storvsp.h"
 
 _Static_assert((int)scsi_EV_SENT == SENDER_SENT && (int)scsi_EV_BLOCKED == SENDER_BLOCKED &&
 	       (int)scsi_EV_RETRY == SENDER_RETRY, "codes that channels use");
 
-enum { DATA_PAIRS = 64 };
-/* errno values of completions: the ABI of Linux */
-enum {
-	NOT_OPENED_FOR_WRITING = 30, IO_INTERRUPTED = 4, IO_AGAIN = 11, IO_FAULT = 14,
-	IO_NO_SPACE = 28, IO_UNSUPPORTED = 95, IO_CANCELED = 125,
-};
+enum { DATA_PAIRS = 64, OPCODE_MODE_SELECT_6 = 0x15 };
+/* errno values of completions of requests that never ran: the ABI of Linux */
+enum { IO_INTERRUPTED = 4, IO_AGAIN = 11, IO_FAULT = 14, IO_CANCELED = 125 };
 
 static bool holds_fresh(const void *self)
 {
@@ -86,7 +87,7 @@ static bool acts_on_disk(const struct sm_cx *cx)
 
 static bool needs_list(const struct sm_cx *cx)
 {
-	return plan_of(cx).way == SCSI_WAY_FETCH;
+	return plan_of(cx).way == SCSI_WAY_FETCH && list_fits(cx);
 }
 
 static void keep_request(struct sm_cx *cx, const struct scsi_plan *plan)
@@ -107,6 +108,8 @@ static void keep_request(struct sm_cx *cx, const struct scsi_plan *plan)
 	s->disk = p->disk;
 	s->block_bytes = p->block_bytes;
 	s->blocks = p->blocks;
+	s->lun = p->lun;
+	s->lun_flags = p->lun_flags;
 	if (plan->way == SCSI_WAY_ANSWER)
 		return;
 	s->op = (uint16_t)plan->op;
@@ -131,7 +134,7 @@ static bool changes_disk(const struct scsi *s)
 static void end(struct sm_cx *cx)
 {
 	const struct scsi *s = cx->self;
-	struct rec_ended e = { .disk = s->disk, .is_request = s->is_request };
+	struct rec_ended e = { .disk = s->disk, .is_request = s->is_request, .lun = s->lun };
 
 	if (changes_disk(s)) {
 		e.lba = s->lba;
@@ -210,7 +213,11 @@ static struct scsi_disk disk_of(const struct rec_srb *p)
 	return (struct scsi_disk){ .blocks = p->blocks,
 				   .identity = { p->identity[0], p->identity[1] },
 				   .block_bytes = p->block_bytes,
-				   .read_only = p->lun_flags & LUN_READ_ONLY };
+				   .read_only = p->lun_flags & DISK_READ_ONLY,
+				   .write_through = p->lun_flags & LUN_WRITE_THROUGH,
+				   .optical = p->lun_flags & DISK_OPTICAL,
+				   .tray_open = p->lun_flags & LUN_TRAY_OPEN,
+				   .locked = p->lun_flags & LUN_LOCKED };
 }
 
 /* Parameter data of a command; 0: it has none, or not the page asked for. */
@@ -231,8 +238,18 @@ static size_t data_of(const struct rec_srb *p, const struct scsi_plan *plan,
 	case SCSI_MODE_SENSE_10:
 		return scsi_put_mode(data, &plan->c, &d);
 	case SCSI_REQUEST_SENSE:
-		scsi_put_sense(data, 0);
+		scsi_put_sense(data, scsi_plan_request_sense(p));
 		return SCSI_SENSE_BYTES;
+	case SCSI_READ_TOC:
+		return scsi_put_toc(data, &plan->c, &d);
+	case SCSI_GET_CONFIGURATION:
+		return scsi_put_configuration(data, &plan->c, &d);
+	case SCSI_GET_EVENT:
+		return scsi_put_event(data, &plan->c, &d, p->event);
+	case SCSI_READ_DISC_INFORMATION:
+		return scsi_put_disc_information(data);
+	case SCSI_MECHANISM_STATUS:
+		return scsi_put_mechanism(data, &d);
 	default:
 		return 0;
 	}
@@ -241,7 +258,7 @@ static size_t data_of(const struct rec_srb *p, const struct scsi_plan *plan,
 static bool returns_page(const struct scsi_command *c)
 {
 	return c->kind == SCSI_INQUIRY || c->kind == SCSI_MODE_SENSE_6 ||
-	       c->kind == SCSI_MODE_SENSE_10;
+	       c->kind == SCSI_MODE_SENSE_10 || c->kind == SCSI_READ_TOC;
 }
 
 /* A LUN that went is told as such, so that the guest removes it; one that never
@@ -300,13 +317,19 @@ static void current_range(const struct sm_cx *cx, uint64_t *ret_lba, uint64_t *r
 	*ret_count = pair[1];
 }
 
+static uint16_t flags_of(const struct scsi *s)
+{
+	return (uint16_t)((s->fua ? DISK_FLAG_FUA : 0) |
+			  (s->lun_flags & DISK_BLOCK_DEVICE ? DISK_FLAG_BLOCK_DEVICE : 0));
+}
+
 static void submit(struct sm_cx *cx)
 {
 	struct scsi *s = cx->self;
 	uint64_t pairs[2 * LIMIT_SEGMENTS], lba, count, bytes = 0;
 	uint8_t gpas[LIMIT_PACKET];
 	struct rec_disk_submit d = { .generation = (uint32_t)cx->seq, .request = cx->ref.index,
-				     .fd = s->fd, .op = s->op, .flags = s->fua };
+				     .fd = s->fd, .op = s->op, .flags = flags_of(s) };
 	uint32_t n = 0;
 
 	current_range(cx, &lba, &count);
@@ -314,8 +337,10 @@ static void submit(struct sm_cx *cx)
 	d.bytes = s->op == DISK_FLUSH ? 0 : count * s->block_bytes;
 	if (s->op == DISK_READ || s->op == DISK_WRITE) {
 		sm_blob_read(cx, s->gpas, 0, gpas, sizeof(gpas));
-		n = gpa_list_pairs(gpas, s->gpa_ranges, s->done, s->bytes - s->done, pairs,
-				   LIMIT_SEGMENTS, &bytes);
+		n = s->same ? gpa_list_repeat(gpas, s->gpa_ranges, s->block_bytes,
+					      s->bytes - s->done, pairs, LIMIT_SEGMENTS, &bytes)
+			    : gpa_list_pairs(gpas, s->gpa_ranges, s->done, s->bytes - s->done,
+					     pairs, LIMIT_SEGMENTS, &bytes);
 		d.bytes = bytes;
 	}
 	s->generation = d.generation;
@@ -346,6 +371,7 @@ static void fetch_list(struct sm_cx *cx)
 {
 	const struct rec_srb *p = cx->p;
 	struct scsi_plan plan = plan_of(cx);
+	struct scsi *s = cx->self;
 	uint64_t pairs[2 * LIMIT_SEGMENTS], got;
 	struct rec_guest_read r = { .kind = KIND_scsi, .index = cx->ref.index,
 				    .generation = cx->ref.generation, .event = scsi_EV_FETCHED };
@@ -353,6 +379,10 @@ static void fetch_list(struct sm_cx *cx)
 				    &got);
 
 	keep_request(cx, &plan);
+	if (plan.op == DISK_ZERO) {
+		s->gpa_ranges = p->gpa_ranges;
+		sm_blob_set(cx, &s->gpas, cx->tail, p->gpa_bytes);
+	}
 	sm_effect(cx, EFFECT_GUEST_READ, &r, pairs, (size_t)n * 16);
 }
 
@@ -386,6 +416,8 @@ static bool list_sound(const struct sm_cx *cx)
 {
 	uint64_t pairs[2 * SCSI_UNMAP_DESCRIPTORS];
 
+	if (((const struct scsi *)cx->self)->op == DISK_FLUSH)
+		return false;
 	return extents_of(cx, pairs) > 0 &&
 	       world_blob_room(cx->world) > sizeof(pairs) / LIMIT_BLOB_CHUNK;
 }
@@ -410,12 +442,86 @@ static void begin_list(struct sm_cx *cx)
 	submit(cx);
 }
 
+/* WRITE SAME of a block that is not all zeros, which lies in few enough pieces. */
+static bool repeats_block(const struct sm_cx *cx)
+{
+	const struct scsi *s = cx->self;
+	uint64_t pairs[2 * LIMIT_SEGMENTS], got;
+	uint8_t gpas[LIMIT_PACKET];
+
+	if (s->op != DISK_ZERO || ((const struct rec_fetched *)cx->p)->status ||
+	    cx->tail_len < s->bytes || all_zero(cx->tail, (size_t)s->bytes))
+		return false;
+	sm_blob_read(cx, s->gpas, 0, gpas, sizeof(gpas));
+	return gpa_list_repeat(gpas, s->gpa_ranges, s->block_bytes, s->block_bytes, pairs,
+			       LIMIT_SEGMENTS, &got) != 0;
+}
+
+/* The disk takes the guest's block from its own page, for every block anew. */
+static void begin_same(struct sm_cx *cx)
+{
+	struct scsi *s = cx->self;
+
+	s->same = true;
+	s->op = DISK_WRITE;
+	s->bytes = s->count * s->block_bytes;
+	s->fua = s->lun_flags & LUN_WRITE_THROUGH;
+	submit(cx);
+}
+
+/* A sense, or 0 and what the guest sets. */
+static uint32_t mode_of(const struct sm_cx *cx, bool *ret_write_through)
+{
+	const struct scsi *s = cx->self;
+	struct scsi_disk d = { .block_bytes = s->block_bytes,
+			       .write_through = s->lun_flags & LUN_WRITE_THROUGH };
+
+	if (((const struct rec_fetched *)cx->p)->status || cx->tail_len < s->bytes)
+		return SENSE_LIST;
+	return scsi_parse_mode_select(cx->tail, (size_t)s->bytes,
+				      s->packet[VSTOR_AT_CDB] == OPCODE_MODE_SELECT_6, &d,
+				      ret_write_through);
+}
+
+static bool mode_sound(const struct sm_cx *cx)
+{
+	bool unused;
+
+	return ((const struct scsi *)cx->self)->op == DISK_FLUSH && mode_of(cx, &unused) == 0;
+}
+
+static void begin_mode(struct sm_cx *cx)
+{
+	struct scsi *s = cx->self;
+	struct rec_relid r = { .relid = s->lun - 1u };
+	bool write_through;
+
+	mode_of(cx, &write_through);
+	r.value = write_through;
+	sm_post(cx, controller_of(s), storvsp_EV_MODE, &r, NULL, 0);
+	s->bytes = 0;
+	submit(cx);
+}
+
+static void answer_mode(struct sm_cx *cx)
+{
+	bool unused;
+
+	((struct scsi *)cx->self)->op = 0;
+	end_with_sense(cx, mode_of(cx, &unused));
+}
+
 static void answer_list(struct sm_cx *cx)
 {
 	uint64_t pairs[2 * SCSI_UNMAP_DESCRIPTORS];
 	struct scsi *s = cx->self;
-	int n = extents_of(cx, pairs);
+	int n;
 
+	if (s->op == DISK_FLUSH) {
+		answer_mode(cx);
+		return;
+	}
+	n = extents_of(cx, pairs);
 	s->op = 0; /* nothing was changed */
 	if (n == 0)
 		end_well(cx, get_le32(s->packet + VSTOR_AT_TRANSFER));
@@ -509,22 +615,12 @@ static bool succeeded(const struct scsi *s, int32_t result)
 	return result >= 0 && (s->bytes == 0 || (uint64_t)result >= s->bytes - s->done);
 }
 
+/* A sense, or 0: busy. */
 static uint32_t sense_of(const struct scsi *s, int32_t result)
 {
 	if (s->stale && (not_done(s, result) || result >= 0))
 		return SENSE_RESET;
-	switch (-(int64_t)result) {
-	case IO_FAULT:
-		return SENSE_FIELD;
-	case IO_NO_SPACE:
-		return SENSE_NO_SPACE;
-	case NOT_OPENED_FOR_WRITING:
-		return SENSE_WRITE_PROTECTED;
-	case IO_UNSUPPORTED:
-		return SENSE_OPCODE;
-	default:
-		return s->op == DISK_READ ? SENSE_READ_ERROR : SENSE_WRITE_ERROR;
-	}
+	return scsi_sense_of_error(result < 0 ? (uint32_t)-result : 0, s->op != DISK_READ);
 }
 
 static void finish(struct sm_cx *cx)
@@ -532,12 +628,16 @@ static void finish(struct sm_cx *cx)
 	struct scsi *s = cx->self;
 	int32_t result = result_of(cx);
 	bool whole = succeeded(s, result) && !more_extents(cx, result);
+	bool moved = s->bytes && !s->same;
+	uint32_t sense = whole ? 0 : sense_of(s, result);
 
 	settle(cx);
 	if (whole)
-		end_well(cx, s->extents ? get_le32(s->packet + VSTOR_AT_TRANSFER) : s->bytes);
+		end_well(cx, moved ? s->bytes : get_le32(s->packet + VSTOR_AT_TRANSFER));
+	else if (sense)
+		end_with_sense(cx, sense);
 	else
-		end_with_sense(cx, sense_of(s, result));
+		end_busy(cx);
 }
 
 /* ---- another owner ---------------------------------------------------- */

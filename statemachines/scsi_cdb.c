@@ -87,10 +87,65 @@ static int parse_mode_sense(const uint8_t *cdb, struct scsi_command *c)
 	bool six = cdb[0] == 0x1a;
 
 	c->kind = six ? SCSI_MODE_SENSE_6 : SCSI_MODE_SENSE_10;
+	c->control = cdb[2] >> 6;
 	c->page = cdb[2] & 0x3f;
 	c->allocation = six ? cdb[4] : get_be16(cdb + 7);
 	/* Saved values and sub-pages do not exist. */
 	return cdb[2] >> 6 == 3 || (cdb[3] != 0 && cdb[3] != 0xff) ? SCSI_E_FIELD : 0;
+}
+
+/* No saved pages; parameters in page format only (SPC-4 6.9). */
+static int parse_mode_select(const uint8_t *cdb, struct scsi_command *c)
+{
+	c->kind = SCSI_MODE_SELECT;
+	c->allocation = cdb[0] == 0x15 ? cdb[4] : get_be16(cdb + 7);
+	return (cdb[1] & 0x11) != 0x10 ? SCSI_E_FIELD : 0;
+}
+
+/* A power condition is none that we know (SBC-3 5.25). */
+static int parse_start_stop(const uint8_t *cdb, struct scsi_command *c)
+{
+	c->kind = SCSI_START_STOP;
+	c->start = cdb[4] & 0x01;
+	c->eject = cdb[4] & 0x02;
+	return cdb[4] & 0xf0 ? SCSI_E_FIELD : 0;
+}
+
+/* BYTCHK: the guest's data would have to be compared here (SBC-3 5.36). */
+static int parse_verify(const uint8_t *cdb, enum scsi_command_kind kind, struct scsi_command *c)
+{
+	c->kind = kind;
+	parse_range(cdb, c);
+	c->fua = kind == SCSI_WRITE;
+	return cdb[1] & 0xe6 ? SCSI_E_FIELD : 0;
+}
+
+static int parse_optical(const uint8_t *cdb, struct scsi_command *c)
+{
+	c->allocation = cdb[0] == 0xbd ? get_be16(cdb + 8) : get_be16(cdb + 7);
+	switch (cdb[0]) {
+	case 0x43:
+		c->kind = SCSI_READ_TOC;
+		c->msf = cdb[1] & 0x02;
+		c->format = cdb[2] & 0x0f;
+		c->page = cdb[6];
+		return 0;
+	case 0x46:
+		c->kind = SCSI_GET_CONFIGURATION;
+		c->format = cdb[1] & 0x03;
+		c->feature = get_be16(cdb + 2);
+		return 0;
+	case 0x4a:
+		c->kind = SCSI_GET_EVENT;
+		c->page = cdb[4];
+		return cdb[1] & 1 ? 0 : SCSI_E_FIELD; /* never asynchronous */
+	case 0x51:
+		c->kind = SCSI_READ_DISC_INFORMATION;
+		return cdb[1] & 0x07 ? SCSI_E_FIELD : 0;
+	default:
+		c->kind = SCSI_MECHANISM_STATUS;
+		return 0;
+	}
 }
 
 static int parse_plain(struct scsi_command *c, enum scsi_command_kind kind, uint32_t allocation)
@@ -108,8 +163,9 @@ int scsi_cdb_parse(const uint8_t cdb[16], unsigned len, struct scsi_command *ret
 	switch (cdb[0]) {
 	case 0x00:
 		return parse_plain(ret, SCSI_TEST_UNIT_READY, 0);
-	case 0x03:
-		return parse_plain(ret, SCSI_REQUEST_SENSE, cdb[4]);
+	case 0x03: /* DESC: sense is in fixed format here */
+		parse_plain(ret, SCSI_REQUEST_SENSE, cdb[4]);
+		return cdb[1] & 1 ? SCSI_E_FIELD : 0;
 	case 0x08: case 0x28: case 0xa8: case 0x88:
 		return parse_transfer(cdb, SCSI_READ, ret);
 	case 0x0a: case 0x2a: case 0xaa: case 0x8a:
@@ -118,15 +174,19 @@ int scsi_cdb_parse(const uint8_t cdb[16], unsigned len, struct scsi_command *ret
 		return parse_inquiry(cdb, ret);
 	case 0x1a: case 0x5a:
 		return parse_mode_sense(cdb, ret);
+	case 0x15: case 0x55:
+		return parse_mode_select(cdb, ret);
 	case 0x1b:
-		return parse_plain(ret, SCSI_START_STOP, 0);
+		return parse_start_stop(cdb, ret);
+	case 0x1e:
+		ret->prevent = cdb[4] & 0x01;
+		return parse_plain(ret, SCSI_PREVENT, 0);
 	case 0x25:
 		return parse_plain(ret, SCSI_READ_CAPACITY_10, 8);
+	case 0x2e: case 0x8e: case 0xae:
+		return parse_verify(cdb, SCSI_WRITE, ret);
 	case 0x2f: case 0x8f: case 0xaf:
-		ret->kind = SCSI_VERIFY;
-		parse_range(cdb, ret);
-		ret->compare = cdb[1] & 0x06;
-		return ret->compare ? SCSI_E_FIELD : 0;
+		return parse_verify(cdb, SCSI_VERIFY, ret);
 	case 0x35: case 0x91:
 		ret->kind = SCSI_SYNCHRONIZE;
 		parse_range(cdb, ret);
@@ -136,6 +196,8 @@ int scsi_cdb_parse(const uint8_t cdb[16], unsigned len, struct scsi_command *ret
 		return parse_write_same(cdb, ret);
 	case 0x42:
 		return parse_plain(ret, SCSI_UNMAP, get_be16(cdb + 7));
+	case 0x43: case 0x46: case 0x4a: case 0x51: case 0xbd:
+		return parse_optical(cdb, ret);
 	case 0x9e:
 		return parse_service_action(cdb, ret);
 	case 0xa0:

@@ -1,6 +1,6 @@
 /* statemachines/scsi_cdb.h - what a command descriptor block asks for.
  *
- * Pure function (SPC-4 and SBC-3, command by command; protocol C.4). */
+ * Pure function (SPC-4, SBC-3, MMC-6, command by command; protocol C.4). */
 #ifndef STATEMACHINES_SCSI_CDB_H
 #define STATEMACHINES_SCSI_CDB_H
 
@@ -23,18 +23,30 @@ enum scsi_command_kind {
 	SCSI_UNMAP,
 	SCSI_WRITE_SAME,
 	SCSI_REPORT_LUNS,
+	SCSI_MODE_SELECT,
+	SCSI_PREVENT,
+	SCSI_GET_EVENT,
+	SCSI_GET_CONFIGURATION,
+	SCSI_READ_TOC,
+	SCSI_READ_DISC_INFORMATION,
+	SCSI_MECHANISM_STATUS,
 };
 
 struct scsi_command {
 	enum scsi_command_kind kind;
 	uint64_t lba;
 	uint64_t count;        /* blocks */
-	uint32_t allocation;   /* bytes of parameters at most; UNMAP: of its list */
+	uint32_t allocation;   /* bytes of parameters at most; UNMAP, MODE SELECT: of its list */
 	uint8_t page;          /* INQUIRY, MODE SENSE */
 	bool evpd;             /* INQUIRY of a page */
 	bool fua;              /* READ, WRITE */
 	bool unmap, no_data;   /* WRITE SAME */
-	bool compare;          /* VERIFY with data: not supported */
+	uint8_t control;       /* MODE SENSE: page control, 0 current, 1 changeable, 2 default */
+	bool start, eject;     /* START STOP UNIT: START, LOEJ */
+	bool prevent;          /* PREVENT ALLOW MEDIUM REMOVAL */
+	bool msf;              /* READ TOC: addresses as minute, second, frame */
+	uint8_t format;        /* READ TOC: its format; GET CONFIGURATION: RT */
+	uint16_t feature;      /* GET CONFIGURATION: first one */
 	bool lba_with_count;   /* the range is to be checked against the disk */
 };
 

@@ -12,37 +12,34 @@ enum {
 	CHARACTERISTICS_BYTES = 0x3c,
 };
 
-void scsi_put_sense(uint8_t p[SCSI_SENSE_BYTES], uint32_t sense)
-{
-	memset(p, 0, SCSI_SENSE_BYTES);
-	p[0] = 0x70; /* current, fixed format */
-	p[2] = (uint8_t)(sense >> 16);
-	p[7] = SCSI_SENSE_BYTES - 8;
-	p[12] = (uint8_t)(sense >> 8);
-	p[13] = (uint8_t)sense;
-}
-
 static size_t put_standard(uint8_t *p, const struct scsi_disk *d)
 {
 	const char *revision = HOLDFAST_VARIANT_B ? "0002" : "0001";
 
 	p[0] = d ? 0x00 : 0x7f; /* qualifier 3, type 1Fh: no logical unit here */
+	if (d && d->optical) {
+		p[0] = 0x05;
+		p[1] = 0x80;    /* RMB */
+	}
 	p[2] = 0x06;            /* SPC-4 */
 	p[3] = 0x02;
 	p[4] = INQUIRY_BYTES - 5;
 	p[7] = 0x02;            /* CMDQUE */
 	memcpy(p + 8, "Holdfast", 8);
-	memcpy(p + 16, "Virtual Disk    ", 16);
+	memcpy(p + 16, d && d->optical ? "Virtual DVD-ROM " : "Virtual Disk    ", 16);
 	memcpy(p + 32, revision, 4);
 	return INQUIRY_BYTES;
 }
 
-static size_t put_page_list(uint8_t *p)
-{
-	static const uint8_t pages[] = { 0x00, 0x80, 0x83, 0xb0, 0xb1, 0xb2 };
+enum { PAGES = 6, PAGES_OPTICAL = 3 };
+static const uint8_t pages[PAGES] = { 0x00, 0x80, 0x83, 0xb0, 0xb1, 0xb2 };
 
-	memcpy(p + 4, pages, sizeof(pages));
-	return sizeof(pages);
+static size_t put_page_list(uint8_t *p, const struct scsi_disk *d)
+{
+	size_t n = d->optical ? PAGES_OPTICAL : PAGES;
+
+	memcpy(p + 4, pages, n);
+	return n;
 }
 
 static size_t put_serial(uint8_t *p, const struct scsi_disk *d)
@@ -99,9 +96,11 @@ static size_t put_page(uint8_t *p, uint8_t page, const struct scsi_disk *d)
 {
 	size_t n;
 
+	if (d->optical && page >= pages[PAGES_OPTICAL])
+		return 0;
 	switch (page) {
 	case 0x00:
-		n = put_page_list(p);
+		n = put_page_list(p, d);
 		break;
 	case 0x80:
 		n = put_serial(p, d);
@@ -149,30 +148,8 @@ size_t scsi_put_capacity(uint8_t p[SCSI_DATA_MAX], const struct scsi_command *c,
 	put_be64(p, last);
 	put_be32(p + 8, d->block_bytes);
 	p[13] = d->block_bytes == 512 ? 3 : 0; /* 4096 bytes are the unit of the host */
-	p[14] = 0x80 | 0x40;                   /* LBPME, LBPRZ */
+	p[14] = d->optical ? 0 : 0x80 | 0x40;  /* LBPME, LBPRZ */
 	return 32;
-}
-
-size_t scsi_put_mode(uint8_t p[SCSI_DATA_MAX], const struct scsi_command *c,
-		     const struct scsi_disk *d)
-{
-	size_t header = c->kind == SCSI_MODE_SENSE_6 ? 4 : 8;
-	uint8_t device = (uint8_t)((d->read_only ? 0x80 : 0) | 0x10); /* WP, DPOFUA */
-
-	if (c->page != 0x3f && c->page != 0x08)
-		return 0;
-	memset(p, 0, SCSI_DATA_MAX);
-	p[header] = 0x08; /* caching */
-	p[header + 1] = 0x12;
-	p[header + 2] = 0x04; /* WCE */
-	if (header == 4) {
-		p[0] = (uint8_t)(header + 20 - 1);
-		p[2] = device;
-	} else {
-		put_be16(p, (uint16_t)(header + 20 - 2));
-		p[3] = device;
-	}
-	return header + 20;
 }
 
 size_t scsi_put_luns(uint8_t p[SCSI_DATA_MAX], uint64_t luns)

@@ -6,8 +6,10 @@
 #include "statemachines/scsi_plan.h"
 
 #include "engine/limits.h"
+#include "statemachines/disk.h"
 #include "statemachines/gpa_list.h"
-#include "statemachines/scsi.h"
+#include "statemachines/lun.h"
+#include "statemachines/scsi_mode.h"
 
 static bool writes(const struct scsi_command *c)
 {
@@ -16,7 +18,58 @@ static bool writes(const struct scsi_command *c)
 
 static bool works_without_lun(const struct scsi_command *c)
 {
-	return c->kind == SCSI_INQUIRY || c->kind == SCSI_REPORT_LUNS;
+	return c->kind == SCSI_INQUIRY || c->kind == SCSI_REPORT_LUNS ||
+	       c->kind == SCSI_REQUEST_SENSE;
+}
+
+/* MMC's own; and what a drive has no use for. */
+static bool fits_device(const struct scsi_command *c, bool optical)
+{
+	switch (c->kind) {
+	case SCSI_PREVENT:
+	case SCSI_GET_EVENT:
+	case SCSI_GET_CONFIGURATION:
+	case SCSI_READ_TOC:
+	case SCSI_READ_DISC_INFORMATION:
+	case SCSI_MECHANISM_STATUS:
+		return optical;
+	case SCSI_UNMAP:
+	case SCSI_WRITE_SAME:
+	case SCSI_MODE_SELECT:
+		return !optical;
+	default:
+		return true;
+	}
+}
+
+static bool needs_blocks(const struct scsi_command *c)
+{
+	switch (c->kind) {
+	case SCSI_TEST_UNIT_READY:
+	case SCSI_READ_CAPACITY_10:
+	case SCSI_READ_CAPACITY_16:
+	case SCSI_READ:
+	case SCSI_WRITE:
+	case SCSI_VERIFY:
+	case SCSI_SYNCHRONIZE:
+	case SCSI_UNMAP:
+	case SCSI_WRITE_SAME:
+	case SCSI_READ_TOC:
+	case SCSI_READ_DISC_INFORMATION:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Why blocks cannot be reached now; 0: they can. */
+static uint32_t not_ready(const struct rec_srb *r)
+{
+	if (r->lun_flags & LUN_TRAY_OPEN)
+		return SENSE_TRAY_OPEN;
+	if ((r->lun_flags & DISK_OPTICAL) && r->blocks == 0)
+		return SENSE_NO_MEDIUM;
+	return r->lun_flags & LUN_STOPPED ? SENSE_STOPPED : 0;
 }
 
 /* @bytes of data: does the guest offer as many, in pages that one request can name? */
@@ -37,6 +90,7 @@ static void plan_transfer(struct scsi_plan *p, const struct rec_srb *r, const ui
 	p->lba = p->c.lba;
 	p->count = p->c.count;
 	p->bytes = p->count * r->block_bytes;
+	p->c.fua |= p->op == DISK_WRITE && (r->lun_flags & LUN_WRITE_THROUGH);
 	if (p->bytes == 0)
 		return;
 	if (pages_suffice(r, gpas, packet, p->bytes))
@@ -58,7 +112,7 @@ static void plan_unmap(struct scsi_plan *p, const struct rec_srb *r, const uint8
 		p->sense = SENSE_FIELD;
 }
 
-/* Blocks of zeros only: either the command says so, or its block is looked at. */
+/* Zeros, which need no data: either the command says so, or its block is looked at. */
 static void plan_write_same(struct scsi_plan *p, const struct rec_srb *r, const uint8_t *gpas,
 			    const uint8_t *packet)
 {
@@ -78,6 +132,27 @@ static void plan_write_same(struct scsi_plan *p, const struct rec_srb *r, const 
 		p->sense = SENSE_FIELD;
 }
 
+/* What is cached goes to the medium first: what the guest sets may be that there
+ * is no cache. */
+static void plan_mode_select(struct scsi_plan *p, const struct rec_srb *r, const uint8_t *gpas,
+			     const uint8_t *packet)
+{
+	p->op = DISK_FLUSH;
+	p->bytes = p->c.allocation;
+	if (p->bytes == 0)
+		return;
+	if (p->bytes <= SCSI_MODE_LIST && pages_suffice(r, gpas, packet, p->bytes))
+		p->way = SCSI_WAY_FETCH;
+	else
+		p->sense = SENSE_FIELD;
+}
+
+static void plan_flush(struct scsi_plan *p)
+{
+	p->way = SCSI_WAY_ACT;
+	p->op = DISK_FLUSH;
+}
+
 static void plan_command(struct scsi_plan *p, const struct rec_srb *r, const uint8_t *gpas,
 			 const uint8_t *packet)
 {
@@ -87,8 +162,15 @@ static void plan_command(struct scsi_plan *p, const struct rec_srb *r, const uin
 		plan_transfer(p, r, gpas, packet);
 		break;
 	case SCSI_SYNCHRONIZE:
-		p->way = SCSI_WAY_ACT;
-		p->op = DISK_FLUSH;
+	case SCSI_VERIFY: /* SBC-3 5.36: cached blocks are written first */
+		plan_flush(p);
+		break;
+	case SCSI_START_STOP:
+		if (!p->c.start && !(r->lun_flags & DISK_OPTICAL))
+			plan_flush(p);
+		break;
+	case SCSI_MODE_SELECT:
+		plan_mode_select(p, r, gpas, packet);
 		break;
 	case SCSI_UNMAP:
 		plan_unmap(p, r, gpas, packet);
@@ -101,6 +183,24 @@ static void plan_command(struct scsi_plan *p, const struct rec_srb *r, const uin
 	}
 }
 
+/* What is wrong with the command before it is looked at more closely. */
+static uint32_t first_sense(const struct rec_srb *r, const struct scsi_command *c, int error)
+{
+	bool optical = r->lun_flags & DISK_OPTICAL;
+
+	if (r->sense && (error || c->kind != SCSI_REQUEST_SENSE))
+		return r->sense;
+	if (error == SCSI_E_OPCODE || (!error && !fits_device(c, optical)))
+		return SENSE_OPCODE;
+	if (error)
+		return SENSE_FIELD;
+	if (needs_blocks(c) && not_ready(r))
+		return not_ready(r);
+	if (c->lba_with_count && (c->lba > r->blocks || c->count > r->blocks - c->lba))
+		return SENSE_RANGE;
+	return writes(c) && (r->lun_flags & DISK_READ_ONLY) ? SENSE_WRITE_PROTECTED : 0;
+}
+
 struct scsi_plan scsi_plan(const struct rec_srb *r, const uint8_t *gpas,
 			   const uint8_t packet[VSTOR_BYTES])
 {
@@ -110,20 +210,18 @@ struct scsi_plan scsi_plan(const struct rec_srb *r, const uint8_t *gpas,
 			       &p.c);
 
 	p.no_lun = r->block_bytes == 0;
-	if (p.no_lun) {
-		if (e || !works_without_lun(&p.c))
-			p.sense = SENSE_NO_LUN;
-	} else if (r->lun_flags & LUN_CHANGED) {
-		p.sense = SENSE_CAPACITY;
-	} else if (e) {
-		p.sense = e == SCSI_E_OPCODE ? SENSE_OPCODE : SENSE_FIELD;
-	} else if (p.c.lba_with_count &&
-		   (p.c.lba > r->blocks || p.c.count > r->blocks - p.c.lba)) {
-		p.sense = SENSE_RANGE;
-	} else if (writes(&p.c) && (r->lun_flags & LUN_READ_ONLY)) {
-		p.sense = SENSE_WRITE_PROTECTED;
-	} else {
+	if (p.no_lun)
+		p.sense = e || !works_without_lun(&p.c) ? SENSE_NO_LUN : 0;
+	else
+		p.sense = first_sense(r, &p.c, e);
+	if (!p.no_lun && p.sense == 0)
 		plan_command(&p, r, gpas, packet);
-	}
 	return p;
+}
+
+uint32_t scsi_plan_request_sense(const struct rec_srb *r)
+{
+	if (r->block_bytes == 0)
+		return SENSE_NO_LUN;
+	return r->sense ? r->sense : not_ready(r);
 }

@@ -29,4 +29,7 @@ struct scsi_plan {
 struct scsi_plan scsi_plan(const struct rec_srb *r, const uint8_t *gpas,
 			   const uint8_t packet[VSTOR_BYTES]);
 
+/* What REQUEST SENSE returns as its data; 0: no sense. */
+uint32_t scsi_plan_request_sense(const struct rec_srb *r);
+
 #endif

@@ -8,8 +8,11 @@
 
 #include "statemachines/channel.h"
 #include "statemachines/device.h"
+#include "statemachines/disk.h"
 #include "statemachines/effects.h"
+#include "statemachines/lun.h"
 #include "statemachines/machines.h"
+#include "statemachines/operator.h"
 #include "statemachines/ring_packet.h"
 #include "statemachines/scsi.h"
 #include "statemachines/vstor.h"
@@ -21,7 +24,7 @@ _Static_assert((int)storvsp_EV_OPENED == DEVICE_OPENED && (int)storvsp_EV_CLOSED
 	       "codes that channels use");
 
 enum { SUBS = 16, LUNS = 64, OFFER_FLAGS = 1 /* VMBUS_CHANNEL_ENUMERATE_DEVICE_INTERFACE */ };
-enum { OPCODE_REQUEST_SENSE = 0x03, OPCODE_INQUIRY = 0x12, OPCODE_REPORT_LUNS = 0xa0 };
+enum { REVOKE_FOR_GOOD = 2 }; /* value of channel REVOKE */
 
 /* ba6163d9-04a1-4d29-b605-72e2ffb1dc7f (HV_SCSI_GUID), as on the wire */
 static const uint64_t scsi_type[2] = { 0x4d2904a1ba6163d9u, 0x7fdcb1ffe27205b6u };
@@ -288,11 +291,15 @@ static void grant_subs(struct sm_cx *cx)
 	complete(cx, VSTOR_OK);
 }
 
-static void forget_sub(struct sm_cx *cx)
+static void forget_channel(struct sm_cx *cx)
 {
 	const struct rec_channel_open *p = cx->p;
 	struct storvsp *s = cx->self;
 
+	if (s->channel == p->channel && s->channel_generation == cx->from.generation) {
+		s->channel = 0;
+		s->channel_generation = 0;
+	}
 	for (unsigned i = 0; i < SUBS; i++) {
 		if (s->sub[i] == p->channel && s->sub_generation[i] == cx->from.generation) {
 			s->sub[i] = 0;
@@ -309,6 +316,7 @@ static void forget_guest(struct sm_cx *cx)
 
 	s->version = 0;
 	s->news = false;
+	lun_forget_guest(s);
 	for (unsigned i = 0; i < SUBS; i++) {
 		struct sm_ref to = { KIND_channel, s->sub[i], s->sub_generation[i] };
 
@@ -319,30 +327,30 @@ static void forget_guest(struct sm_cx *cx)
 
 /* ---- disks ------------------------------------------------------------ */
 
-static void keep_lun(struct sm_cx *cx)
+static void answer_disk(struct sm_cx *cx, enum lun_answer answer, uint32_t lun)
 {
-	const struct rec_lun *p = cx->p;
-	struct storvsp *s = cx->self;
-	unsigned n = p->lun % LUNS;
-	uint64_t bit = (uint64_t)1 << n;
+	struct rec_relid r = { .relid = lun, .value = (uint32_t)answer };
 
-	if (p->block_bytes == 0) {
-		s->vanished |= s->luns & bit;
-		s->luns &= ~bit;
-		s->changed &= ~bit;
-		s->block_bytes[n] = 0;
-		return;
-	}
-	if ((s->luns & bit) && s->blocks[n] != p->blocks)
-		s->changed |= bit;
-	s->luns |= bit;
-	s->blocks[n] = p->blocks;
-	s->identity[2 * n] = p->identity[0];
-	s->identity[2 * n + 1] = p->identity[1];
-	s->block_bytes[n] = p->block_bytes;
-	s->lun_flags[n] = p->flags;
-	s->disk[n] = p->disk;
-	s->fd[n] = p->fd;
+	sm_post(cx, cx->from, disk_EV_ANSWER, &r, NULL, 0);
+}
+
+static void release_disk(struct sm_cx *cx, uint16_t disk)
+{
+	sm_post(cx, ref_of(KIND_disk, disk), disk_EV_RELEASED, NULL, NULL, 0);
+}
+
+static void take_lun(struct sm_cx *cx)
+{
+	struct rec_lun l = *(const struct rec_lun *)cx->p;
+	enum lun_answer answer = LUN_OCCUPIED;
+
+	if (l.lun == LUN_ANY)
+		l.lun = (uint16_t)lun_choose(cx->self);
+	if (l.lun < LUNS)
+		answer = lun_change(cx->self, &l);
+	answer_disk(cx, answer, l.lun);
+	if (answer == LUN_GONE)
+		release_disk(cx, cx->from.index);
 }
 
 static bool can_offer(const struct sm_cx *cx)
@@ -357,12 +365,12 @@ static void offer(struct sm_cx *cx)
 
 	s->channel = c.index;
 	s->channel_generation = c.generation;
-	keep_lun(cx);
+	take_lun(cx);
 }
 
-static void take_lun(struct sm_cx *cx)
+static void refuse_lun(struct sm_cx *cx)
 {
-	keep_lun(cx);
+	answer_disk(cx, sm_room(cx, KIND_channel) ? LUN_OCCUPIED : LUN_NO_ROOM, 0);
 }
 
 /* ENUMERATE_BUS: the guest looks for LUNs again. */
@@ -386,7 +394,7 @@ static void take_lun_tell(struct sm_cx *cx)
 	const struct storvsp *s = cx->self;
 	uint64_t before = s->luns;
 
-	keep_lun(cx);
+	take_lun(cx);
 	if (s->luns != before)
 		tell_news(cx);
 }
@@ -410,38 +418,6 @@ static void tell_busy(struct sm_cx *cx)
 	reply(cx, packet, false);
 }
 
-static bool reports_attention(uint8_t opcode)
-{
-	return opcode != OPCODE_REQUEST_SENSE && opcode != OPCODE_INQUIRY &&
-	       opcode != OPCODE_REPORT_LUNS;
-}
-
-/* What the controller knows of the LUN that @packet addresses. */
-static void describe_lun(struct storvsp *s, const uint8_t packet[VSTOR_BYTES], struct rec_srb *r)
-{
-	unsigned n = packet[VSTOR_AT_LUN];
-	uint64_t bit = (uint64_t)1 << n % LUNS;
-
-	if (packet[VSTOR_AT_PATH] || packet[VSTOR_AT_TARGET])
-		return;
-	r->luns[0] = s->luns;
-	if (n >= LUNS || !(s->luns & bit)) {
-		r->lun_flags = n < LUNS && (s->vanished & bit) ? LUN_VANISHED : 0;
-		return;
-	}
-	r->blocks = s->blocks[n];
-	r->identity[0] = s->identity[2 * n];
-	r->identity[1] = s->identity[2 * n + 1];
-	r->block_bytes = s->block_bytes[n];
-	r->lun_flags = s->lun_flags[n];
-	r->disk = s->disk[n];
-	r->fd = s->fd[n];
-	if ((s->changed & bit) && reports_attention(packet[VSTOR_AT_CDB])) {
-		s->changed &= ~bit;
-		r->lun_flags |= LUN_CHANGED;
-	}
-}
-
 static void start_srb(struct sm_cx *cx)
 {
 	const struct rec_channel_packet *p = cx->p;
@@ -461,7 +437,7 @@ static void start_srb(struct sm_cx *cx)
 	}
 	count_packet(cx);
 	packet_of(cx, packet);
-	describe_lun(s, packet, &r);
+	lun_describe(s, packet, &r);
 	to = sm_spawn(cx, KIND_scsi);
 	s->outstanding++;
 	s->requests++;
@@ -499,6 +475,8 @@ static void count_ended(struct sm_cx *cx)
 
 	if (p->is_request && s->outstanding)
 		s->outstanding--;
+	if (lun_ended(s, p->lun))
+		release_disk(cx, s->disk[p->lun - 1]);
 	if (p->count && s->orphans)
 		note_overlap(cx, p);
 }
@@ -519,6 +497,15 @@ static void count_ended_tell(struct sm_cx *cx)
 	count_ended(cx);
 	if (((const struct storvsp *)cx->self)->news)
 		tell_news(cx);
+}
+
+static void set_mode(struct sm_cx *cx)
+{
+	const struct rec_relid *p = cx->p;
+	struct storvsp *s = cx->self;
+	uint64_t bit = (uint64_t)1 << p->relid;
+
+	s->write_through = p->value ? s->write_through | bit : s->write_through & ~bit;
 }
 
 static void count_orphan(struct sm_cx *cx)
@@ -547,6 +534,24 @@ static bool resets_idle(const struct sm_cx *cx)
 	return is_reset(cx) && ((const struct storvsp *)cx->self)->outstanding == 0;
 }
 
+/* RESET_LUN is about one of them. */
+static void reset_luns(struct sm_cx *cx)
+{
+	uint8_t packet[VSTOR_BYTES];
+	bool one = op_of(cx, packet) == VSTOR_RESET_LUN;
+
+	if (!one)
+		lun_reset(cx->self, UINT64_MAX);
+	else if (packet[VSTOR_AT_LUN] < LUNS)
+		lun_reset(cx->self, (uint64_t)1 << packet[VSTOR_AT_LUN]);
+}
+
+static void reset_at_once(struct sm_cx *cx)
+{
+	reset_luns(cx);
+	accept(cx);
+}
+
 static bool asks_reset(const struct sm_cx *cx)
 {
 	return is_reset(cx) && sm_room(cx, KIND_scsi);
@@ -559,6 +564,7 @@ static void begin_reset(struct sm_cx *cx)
 	struct sm_ref held;
 
 	count_packet(cx);
+	reset_luns(cx);
 	packet_of(cx, packet);
 	vstor_complete(packet, VSTOR_OK);
 	held = reply(cx, packet, true);
@@ -595,6 +601,93 @@ static void release_forget(struct sm_cx *cx)
 {
 	release_reset(cx);
 	forget_guest(cx);
+}
+
+/* ---- taken away ------------------------------------------------------- */
+
+static bool holds_leaving(const void *self)
+{
+	const struct storvsp *s = self;
+
+	return !s->reset_held && !s->news;
+}
+
+static bool is_meant(const struct sm_cx *cx)
+{
+	return ((const struct rec_operator *)cx->p)->arg == cx->ref.index;
+}
+
+static void revoke(struct sm_cx *cx, uint16_t index, uint32_t generation, uint32_t how)
+{
+	struct rec_relid r = { .value = how };
+	struct sm_ref to = { KIND_channel, index, generation };
+
+	if (generation)
+		sm_post(cx, to, channel_EV_REVOKE, &r, NULL, 0);
+}
+
+/* Its disks go first, then the channels: the guest is told by the rescind. */
+static void remove(struct sm_cx *cx)
+{
+	const struct rec_operator *p = cx->p;
+	struct storvsp *s = cx->self;
+	struct rec_relid r = { .relid = cx->ref.index };
+
+	s->news = false;
+	sm_post_all(cx, KIND_disk, disk_EV_WITHDRAW, &r, NULL, 0);
+	for (unsigned i = 0; i < SUBS; i++)
+		revoke(cx, s->sub[i], s->sub_generation[i], REVOKE_FOR_GOOD);
+	revoke(cx, s->channel, s->channel_generation, REVOKE_FOR_GOOD);
+	operator_report(cx, p->op, p->token, OPERATOR_OK, "the guest is told that it goes");
+}
+
+static void release_remove(struct sm_cx *cx)
+{
+	release_reset(cx);
+	remove(cx);
+}
+
+static void refuse_remove(struct sm_cx *cx)
+{
+	const struct rec_operator *p = cx->p;
+
+	operator_report(cx, p->op, p->token, OPERATOR_E_NONE, "there is no such controller");
+}
+
+static void check(struct sm_cx *cx)
+{
+	sm_post(cx, cx->ref, storvsp_EV_CHECK, NULL, NULL, 0);
+}
+
+static bool takes_away(const struct sm_cx *cx)
+{
+	return ((const struct rec_lun *)cx->p)->block_bytes == 0;
+}
+
+static void take_lun_check(struct sm_cx *cx)
+{
+	take_lun(cx);
+	check(cx);
+}
+
+static void forget_check(struct sm_cx *cx)
+{
+	forget_channel(cx);
+	check(cx);
+}
+
+static void count_ended_check(struct sm_cx *cx)
+{
+	count_ended(cx);
+	check(cx);
+}
+
+static bool nothing_left(const struct sm_cx *cx)
+{
+	const struct storvsp *s = cx->self;
+
+	return s->channel_generation == 0 && free_subs(s) == SUBS && s->luns == 0 &&
+	       s->leaving == 0 && s->outstanding == 0;
 }
 
 #define SM_DEF "statemachines/storvsp.def"

@@ -23,6 +23,7 @@ AGREE(COMMAND_RESET, WIRE_CMD_RESET);
 AGREE(COMMAND_POWER_OFF, WIRE_CMD_POWER_OFF);
 AGREE(COMMAND_SPAWN, WIRE_CMD_SPAWN);
 AGREE(COMMAND_KILL, WIRE_CMD_KILL);
+AGREE(COMMAND_DISK_DROP, WIRE_CMD_DISK_DROP);
 AGREE(FATAL_TRIPLE, FATAL_TRIPLE_FAULT);
 AGREE(FATAL_GUEST_ENDED, FATAL_SOFT_GUEST_ENDED);
 AGREE(SERVING_FIRST, TAKEOVER_FIRST);
@@ -32,6 +33,7 @@ AGREE(OPERATOR_START, OP_START);
 AGREE(OPERATOR_SHUTDOWN, OP_SHUTDOWN);
 AGREE(OPERATOR_POWER_OFF, OP_POWER_OFF);
 AGREE(OPERATOR_RESIZE, OP_RESIZE);
+AGREE(OPERATOR_DISK, OP_DISK);
 
 Test(machines, tables_are_sound)
 {
@@ -396,6 +398,30 @@ static void make_platform(struct life *l)
 	}
 }
 
+/* Disks come, go, grow; media change; now and then a whole controller goes. */
+static void make_operator(struct life *l)
+{
+	static const uint16_t codes[] = { disk_EV_RESIZE, disk_EV_REMOVE, disk_EV_EJECT };
+	uint32_t lun = pick(l, 3);
+	struct rec_operator o = { .arg = lun, .value = 512ull * (4096 + pick(l, 4096)),
+				  .token = pick(l, 2) };
+	struct rec_disk_config d = { .blocks = 1024 + pick(l, 3), .block_bytes = 512, .fd = 9,
+				     .lun = (uint16_t)lun, .token = pick(l, 2) };
+
+	if (lun == 2) {
+		d.block_bytes = DISK_OPTICAL_BLOCK;
+		d.flags = DISK_OPTICAL | DISK_READ_ONLY;
+		o.value = pick(l, 2);
+	}
+	if (pick(l, 40) == 0)
+		set(l, KIND_storvsp, 0, storvsp_EV_REMOVE, &o, sizeof(o));
+	else if (pick(l, 2))
+		set(l, KIND_disk, 0, lun == 2 && pick(l, 3) ? disk_EV_INSERT : disk_EV_ADD, &d,
+		    sizeof(d));
+	else
+		set(l, KIND_disk, 0, codes[lun == 2 && pick(l, 3) ? 2 : pick(l, 3)], &o, sizeof(o));
+}
+
 static void make_event(struct life *l)
 {
 	uint16_t relid = some_relid(l);
@@ -403,7 +429,11 @@ static void make_event(struct life *l)
 	struct rec_in_force f = { .generation = l->seq };
 
 	set(l, KIND_vtl, 0, vtl_EV_IN_FORCE, &f, sizeof(f));
-	switch (pick(l, 13)) {
+	switch (pick(l, 14)) {
+	case 13:
+		if (pick(l, 20) == 0)
+			make_operator(l);
+		break;
 	case 12:
 		make_timer(l);
 		break;
@@ -520,6 +550,14 @@ static void end(struct life *l)
 		const struct storvsp *v = world_at(l->world, KIND_storvsp, i);
 
 		cr_assert(v->outstanding == 0 && v->orphans == 0 && !v->reset_held);
+		cr_assert_eq(v->leaving, 0);
+		for (unsigned lun = 0; lun < ARRAY_LEN(v->out); lun++)
+			cr_assert_eq(v->out[lun], 0);
+	}
+	for (uint16_t i = 0; i < CAPACITY_disk; i++) {
+		const struct disk *d = world_at(l->world, KIND_disk, i);
+
+		cr_assert(d->sm.state == disk_EMPTY || d->sm.state == disk_PRESENT);
 	}
 }
 
@@ -534,8 +572,13 @@ static void begin(struct life *l)
 
 	set(l, KIND_vtl, 0, vtl_EV_CONFIG, &c, sizeof(c));
 	live(l);
-	for (uint16_t lun = 0; lun < 2; lun++) {
+	for (uint16_t lun = 0; lun < 3; lun++) {
 		struct rec_disk_config d = { .blocks = 8192, .block_bytes = 512, .lun = lun };
+
+		if (lun == 2) {
+			d.block_bytes = DISK_OPTICAL_BLOCK;
+			d.flags = DISK_OPTICAL | DISK_READ_ONLY;
+		}
 
 		set(l, KIND_disk, lun, disk_EV_CONFIG, &d, sizeof(d));
 		live(l);

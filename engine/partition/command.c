@@ -52,6 +52,8 @@ static int perform(struct partition *p, const struct wire_command *c, uint64_t *
 		return c->arg[0] < LIMIT_PROCS ? spawn_kill(p, (uint32_t)c->arg[0]) : -EINVAL;
 	case WIRE_CMD_INJECT_NMI:
 		return c->vp < p->o.vps ? p->backend->inject_nmi(p, c->vp) : -EINVAL;
+	case WIRE_CMD_DISK_DROP:
+		return c->arg[0] < LIMIT_FDS ? resource_disk_drop(p, (uint32_t)c->arg[0]) : -EINVAL;
 	default:
 		return -EOPNOTSUPP;
 	}

@@ -16,6 +16,7 @@ enum control_op {
 	CONTROL_CONSOLE = 5,  /* from now on: client's packets go to the guest, guest's output comes as packets (from `value`: stream position, 0 = oldest kept) */
 	CONTROL_WAIT = 6,     /* replied when the VM has ended; value: exit status of `run` */
 	CONTROL_END = 7,      /* the VM ends now */
+	CONTROL_DISK = 8,     /* as NOTICE; the file of a disk rides along, becomes a row, notice.value = row */
 };
 
 struct control_request {

@@ -143,8 +143,8 @@ static void give_custody(struct partition *p, struct client *c)
 
 /* ---- requests ----------------------------------------------------------------- */
 
-/* Into the inbox; the owner's REPORT is the answer. */
-static void pass_notice(struct partition *p, struct client *c, struct wire_notice *n)
+/* Into the inbox; the owner's REPORT is the answer. False: it was refused. */
+static bool pass_notice(struct partition *p, struct client *c, struct wire_notice *n)
 {
 	int error;
 
@@ -153,6 +153,7 @@ static void pass_notice(struct partition *p, struct client *c, struct wire_notic
 	if (error)
 		answer(c, error, error == -EAGAIN ? "the paravisor has too much to do; try again" :
 						    "the notice is malformed");
+	return !error;
 }
 
 static void pass_service(struct partition *p, struct client *c, struct wire_notice *n, int fd)
@@ -166,6 +167,20 @@ static void pass_service(struct partition *p, struct client *c, struct wire_noti
 	n->op = OP_SERVICE;
 	n->arg = (uint32_t)row;
 	pass_notice(p, c, n);
+}
+
+/* A drive without medium comes without a file. */
+static void pass_disk(struct partition *p, struct client *c, struct wire_notice *n, int fd)
+{
+	int row = fd < 0 ? 0 : resource_disk_add(p, fd);
+
+	if (row < 0) {
+		answer(c, row, "the VM has no place for another file");
+		return;
+	}
+	n->value = (uint64_t)row;
+	if (!pass_notice(p, c, n) && fd >= 0)
+		resource_disk_drop(p, (uint32_t)row);
 }
 
 static bool owner_of(const struct partition *p, uint32_t *ret_slot)
@@ -239,6 +254,9 @@ static void request(struct partition *p, struct client *c, struct control_reques
 		break;
 	case CONTROL_SERVICE:
 		pass_service(p, c, &rq->notice, fd);
+		return;
+	case CONTROL_DISK:
+		pass_disk(p, c, &rq->notice, fd);
 		return;
 	case CONTROL_KILL:
 		kill_owner(p, c, rq->arg == 1);

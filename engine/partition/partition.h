@@ -102,6 +102,7 @@ struct partition {
 	struct wire_notice *config;    /* notices still to go to the inbox; hub */
 	uint32_t config_n, config_next;
 	struct control *control;
+	uint32_t disks;                /* names given: "disk.N" */
 	uint32_t exes;                 /* names given: "exe.N" */
 	uint32_t exe_used[LIMIT_FDS];  /* by row: number of the last use */
 
@@ -123,6 +124,13 @@ int resource_lift(int fd);
 /* Guest RAM at @gpa, or NULL when [gpa, gpa + bytes) is not all RAM. */
 void *resource_ram(const struct partition *p, uint64_t gpa, uint64_t bytes);
 void signal_eventfd(int fd);
+/* Rows of disks. They are files of the io_uring, under the number of the row;
+ * no paravisor gets their descriptors. Hub. */
+bool resource_is_disk(const struct wire_fd *f);
+/* A row of @fd (consumed); the row or -errno. */
+int resource_disk_add(struct partition *p, int fd);
+/* Requests that the kernel has already keep the file until they are over. */
+int resource_disk_drop(struct partition *p, uint32_t row);
 
 /* spawn.c */
 struct spawn_fd { int from, to; };

@@ -155,7 +155,70 @@ static int make_uring(struct partition *p)
 	if (error)
 		return error;
 	cq_fd = add_eventfd(p, "cq.0", EFD_NONBLOCK);
-	return cq_fd < 0 ? cq_fd : io_uring_register_eventfd(&p->uring, cq_fd);
+	error = cq_fd < 0 ? cq_fd : io_uring_register_eventfd(&p->uring, cq_fd);
+	return error ? error : io_uring_register_files_sparse(&p->uring, LIMIT_FDS);
+}
+
+bool resource_is_disk(const struct wire_fd *f)
+{
+	return strncmp(f->name, "disk.", 5) == 0;
+}
+
+static int register_file(struct partition *p, uint32_t row, int fd)
+{
+	int n = io_uring_register_files_update(&p->uring, row, &fd, 1);
+
+	return n == 1 ? 0 : n < 0 ? n : -EIO;
+}
+
+int resource_disk_add(struct partition *p, int fd)
+{
+	char name[24];
+	int row, error, high = resource_lift(fd);
+
+	if (high < 0)
+		return high;
+	snprintf(name, sizeof(name), "disk.%u", p->disks);
+	row = custody_fd_add(&p->c, name, high);
+	if (row < 0) {
+		close(high);
+		return row;
+	}
+	error = register_file(p, (uint32_t)row, high);
+	if (error) {
+		resource_disk_drop(p, (uint32_t)row);
+		return error;
+	}
+	p->disks++;
+	return row;
+}
+
+int resource_disk_drop(struct partition *p, uint32_t row)
+{
+	struct wire_fd *f = row < p->c.h->n_fds ? &p->c.h->fds[row] : NULL;
+
+	if (!f || f->fd < 0 || !resource_is_disk(f))
+		return -ENOENT;
+	register_file(p, row, -1);
+	close(f->fd);
+	f->fd = -1;
+	return 0;
+}
+
+/* The disks that the VM starts with are rows already. */
+static int register_disks(struct partition *p)
+{
+	p->disks = LIMIT_DISKS; /* their names have lower numbers */
+	for (uint32_t row = 0; row < p->c.h->n_fds; row++) {
+		const struct wire_fd *f = &p->c.h->fds[row];
+		int error = 0;
+
+		if (f->fd >= 0 && resource_is_disk(f))
+			error = register_file(p, row, f->fd);
+		if (error)
+			return error;
+	}
+	return 0;
 }
 
 /* The guest of `soft` reads its interrupt eventfd and sleeps there, so that
@@ -227,6 +290,9 @@ int resource_create(struct partition *p)
 	error = make_uring(p);
 	if (error)
 		return failed("the io_uring", error);
+	error = register_disks(p);
+	if (error)
+		return failed("the io_uring's table of disks", error);
 	error = make_eventfds(p);
 	return error ? failed("eventfds", error) : 0;
 }

@@ -138,7 +138,7 @@ static uint32_t list_fds(const struct partition *p, struct spawn_fd list[LIMIT_F
 
 	list[n++] = (struct spawn_fd){ .from = p->c.fd, .to = WIRE_FD_CUSTODY };
 	for (uint32_t i = 0; i < h->n_fds; i++) {
-		if (h->fds[i].fd >= 0)
+		if (h->fds[i].fd >= 0 && !resource_is_disk(&h->fds[i]))
 			list[n++] = (struct spawn_fd){ .from = h->fds[i].fd,
 						       .to = WIRE_FD_BASE + (int)i };
 	}

@@ -52,6 +52,7 @@ enum wire_area {
 	AREAS = 19,
 };
 
+/* Disks are not inherited: the io_uring has each as the registered file of its row. */
 struct wire_fd {
 	char name[24];        /* "ram", "uring.0", "cq.0", "kick", "part", "door.N", "irq.N", "com1", "disk.N", "kernel", "initrd", ... */
 	int32_t fd;           /* in the partition; -1: row unused */
@@ -211,6 +212,7 @@ enum wire_command_op {
 	WIRE_CMD_SPAWN = 4,       /* successor from the descriptor row arg[0]; arg[1]: enum wire_role, 0 ROLE_SUCCESSOR; reply value: slot */
 	WIRE_CMD_KILL = 5,        /* SIGKILL the paravisor in slot arg[0] */
 	WIRE_CMD_INJECT_NMI = 6,  /* for debugging */
+	WIRE_CMD_DISK_DROP = 7,   /* close the disk in row arg[0] */
 };
 struct wire_command {
 	uint64_t id;
@@ -242,7 +244,12 @@ enum wire_operator {
 	OP_SUCCESSOR_GONE = 8,  /* arg: slot; data: why */
 	OP_ROLLBACK = 9,
 	OP_COMMIT = 10,       /* raise the level to `value` */
-	OP_RESIZE = 11,       /* arg: disk; value: blocks */
+	OP_RESIZE = 11,       /* arg: controller << 16 | LUN; value: bytes */
+	OP_DISK_ADD = 12,     /* data as OP_DISK; value: row of the file, put there by the partition */
+	OP_DISK_REMOVE = 13,  /* arg: controller << 16 | LUN */
+	OP_DISK_EJECT = 14,   /* arg: the same; value 1: although the guest holds the medium */
+	OP_DISK_INSERT = 15,  /* as OP_DISK_ADD */
+	OP_CONTROLLER_REMOVE = 16, /* arg: controller */
 };
 struct wire_notice {
 	uint32_t op, arg;
