@@ -174,6 +174,16 @@ static void write_twice(struct chan *ch, const struct effect *e)
 	if (sabotage_now(SABOTAGE_DOUBLE))
 		ch->skew += ring_put(&ch->out, skewed, e->tail, e->tail_len) - skewed;
 }
+
+/* Sense "invalid command operation code" in the answer of a storage request. */
+static void crash_in_hand(const struct effect *e)
+{
+	enum { KEY = 16 + 28 + 2, CODE = 16 + 28 + 12, ILLEGAL_REQUEST = 5, OPCODE = 0x20 };
+
+	if (sabotage_kind() == SABOTAGE_HAND && e->tail_len > CODE &&
+	    (e->tail[KEY] & 0xf) == ILLEGAL_REQUEST && e->tail[CODE] == OPCODE)
+		__builtin_trap();
+}
 #define SKEW(ch) ((ch)->skew)
 #else
 #define SKEW(ch) 0
@@ -187,6 +197,9 @@ void chan_send(struct hands *h, const struct effect *e, bool redo)
 	if (!ch || (redo && p->position < ch->out_position))
 		return;
 	ch->target_vp = p->target_vp;
+#if HOLDFAST_SABOTAGE
+	crash_in_hand(e);
+#endif
 	ch->out_position = ring_put(&ch->out, p->position + SKEW(ch), e->tail, e->tail_len) -
 			   SKEW(ch);
 #if HOLDFAST_SABOTAGE

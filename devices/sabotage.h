@@ -1,6 +1,7 @@
 /* devices/sabotage.h - faults on purpose, to show that the tests find them.
  * Only in a build with -Dsabotage=true, and only as HOLDFAST_SABOTAGE in the
- * environment says: kick, double or flip. */
+ * environment says: kick, double, flip, or hand (sending the answer to an unknown
+ * SCSI command ends the process; statemachines/scsi.c has the like for an action). */
 #ifndef DEVICES_SABOTAGE_H
 #define DEVICES_SABOTAGE_H
 
@@ -11,7 +12,7 @@
 #define HOLDFAST_SABOTAGE 0
 #endif
 
-enum sabotage { SABOTAGE_NONE, SABOTAGE_KICK, SABOTAGE_DOUBLE, SABOTAGE_FLIP };
+enum sabotage { SABOTAGE_NONE, SABOTAGE_KICK, SABOTAGE_DOUBLE, SABOTAGE_FLIP, SABOTAGE_HAND };
 
 #if HOLDFAST_SABOTAGE
 /* What the environment asks for. */

@@ -213,12 +213,37 @@ static void mark_redo(struct follower *f, uint64_t seq, uint64_t position, uint6
 	f->redo_chain = chain;
 }
 
+/* The event of this turn killed two owners; what stands here takes its place. */
+static bool replace(struct follow_pending *p, const struct log_record *h, const uint8_t *payload)
+{
+	uint32_t padded = (h->len + 7u) & ~7u;
+
+	for (unsigned n = p->first; n < p->n; n++) {
+		struct log_record *old = &p->item[n].h;
+
+		if (old->seq != h->seq)
+			continue;
+		if (old->kind != h->kind || old->index != h->index ||
+		    h->len < sizeof(struct log_quarantine) || p->used + padded > PENDING_BYTES)
+			return false;
+		*old = *h;
+		old->type = LOG_EVENT;
+		p->item[n].at = p->used;
+		memcpy(p->bytes + p->used, payload, h->len);
+		p->used += padded;
+		return true;
+	}
+	return false;
+}
+
 int follow_record(struct follower *f, const struct log_record *h, uint64_t position,
 		  const uint8_t *payload)
 {
 	if (h->type == LOG_EVENT)
 		return keep_pending(f->pending, h, position, payload) ? FOLLOW_OK
 								      : FOLLOW_E_DAMAGED;
+	if (h->type == LOG_QUARANTINE)
+		return replace(f->pending, h, payload) ? FOLLOW_OK : FOLLOW_E_DAMAGED;
 	return h->type == LOG_CONFIRM ? confirm(f, h, payload) : FOLLOW_OK;
 }
 

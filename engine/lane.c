@@ -64,15 +64,17 @@ static void append_confirm(struct lane *l, uint64_t seq, uint64_t time_ns, const
 	log_append(&l->log, &h, payload, (uint32_t)sizeof(c) + t->bytes);
 }
 
-static void perform_all(struct lane *l, uint64_t seq, const uint8_t *bytes, uint32_t len,
-			bool redo)
+static void perform_all(struct lane *l, uint64_t seq, const uint8_t *bytes, uint32_t len)
 {
 	uint32_t at = 0, n = 0;
 	struct effect e;
 	bool bad;
 
-	while (effect_next(world_registry(l->world), bytes, len, seq, &at, &n, &e, &bad))
-		l->ops->perform(l->hands, &e, redo);
+	l->point.seq = seq;
+	while (effect_next(world_registry(l->world), bytes, len, seq, &at, &n, &e, &bad)) {
+		l->point.effect = n;
+		l->ops->perform(l->hands, &e, false);
+	}
 	fact(!bad);
 }
 
@@ -81,20 +83,54 @@ static const struct log_record *record_at(const struct lane *l, uint64_t positio
 	return (const void *)(l->log.ring + (position & (l->log.size - 1)));
 }
 
+static uint16_t quarantine_code(const struct lane *l, uint16_t kind)
+{
+	const struct sm_desc *d =
+		kind < LIMIT_KINDS ? world_registry(l->world)->machines[kind] : NULL;
+
+	return d ? d->quarantine : 0;
+}
+
+/* This event killed two owners. Its machine gets QUARANTINE in its place, which
+ * the log tells before the turn's confirm record. */
+static const struct log_record *replace_event(struct lane *l, const struct log_record *event)
+{
+	static _Thread_local uint8_t payload[LIMIT_PAYLOAD];
+	struct log_quarantine q = { .source_pos = event->source_pos, .code = event->code };
+	struct log_record h = *event;
+	uint32_t len = (uint32_t)sizeof(q) + event->len;
+
+	if (len > LIMIT_PAYLOAD)
+		len = LIMIT_PAYLOAD;
+	memcpy(payload, &q, sizeof(q));
+	memcpy(payload + sizeof(q), event + 1, len - sizeof(q));
+	h.type = LOG_QUARANTINE;
+	h.code = quarantine_code(l, h.kind);
+	log_append(&l->log, &h, payload, len);
+	atomic_fetch_add(&l->c->h->quarantines, 1);
+	return record_at(l, l->log.end - log_cost(len));
+}
+
 /* Steps the first @n staged events and closes each turn in the log. The
  * confirm records start at the returned position. */
 static void step_staged(struct lane *l, unsigned n, uint64_t *ret_confirm)
 {
 	for (unsigned i = 0; i < n; i++) {
 		const struct log_record *h = record_at(l, l->staged[i]);
-		struct event ev = event_of(h, h + 1);
+		struct event ev;
 		struct turn t;
 
+		if (l->recovering && faults_twice(l->c, h->seq, 0))
+			h = replace_event(l, h);
+		ev = event_of(h, h + 1);
+		l->point.effect = 0;
+		l->point.seq = ev.seq;
 		t = world_turn(l->world, &ev);
 		append_confirm(l, ev.seq, ev.time_ns, &t);
 		ret_confirm[i] = l->log.end -
 				 log_cost((uint32_t)sizeof(struct log_confirm) + t.bytes);
 	}
+	l->point.seq = 0;
 	log_commit(&l->log);
 }
 
@@ -105,8 +141,9 @@ static void perform_staged(struct lane *l, unsigned n, const uint64_t *confirm)
 		const uint8_t *p = (const uint8_t *)(h + 1);
 
 		perform_all(l, h->seq, p + sizeof(struct log_confirm),
-			    h->len - (uint32_t)sizeof(struct log_confirm), false);
+			    h->len - (uint32_t)sizeof(struct log_confirm));
 	}
+	l->point.seq = 0;
 	l->ops->flush(l->hands);
 }
 
@@ -181,17 +218,34 @@ int lane_checkpoint(struct lane *l)
 	return 0;
 }
 
-/* Walks the confirm records above DONE and performs them again. */
-static int redo(struct lane *l, const struct follower *f)
+/* ---- after a death ------------------------------------------------------------ */
+
+/* Effects that killed two owners: never performed, their machines quarantined. */
+struct voided {
+	unsigned n, n_machines;
+	uint64_t id[WIRE_FAULTS / 2];
+	struct effect_head machine[WIRE_FAULTS / 2];
+};
+
+static bool is_void(const struct voided *v, uint64_t id)
 {
-	uint64_t done = atomic_load_explicit(&l->log.words->done, memory_order_acquire);
-	uint8_t *scratch;
+	for (unsigned i = 0; i < v->n; i++) {
+		if (v->id[i] == id)
+			return true;
+	}
+	return false;
+}
+
+typedef void redo_visit(struct lane *l, struct voided *v, const struct log_record *h,
+			const uint8_t *payload);
+
+/* Walks the log behind the first confirm above DONE. */
+static int redo_walk(struct lane *l, const struct follower *f, struct voided *v, redo_visit *visit)
+{
+	uint8_t *scratch = malloc(LOG_SCRATCH);
 	struct log_reader lr;
 	int r = 0;
 
-	if (!f->redo_marked || done >= world_lane_const(l->world)->seq)
-		return 0;
-	scratch = malloc(LOG_SCRATCH);
 	if (!scratch)
 		return -ENOMEM;
 	log_reader_init(&lr, l->log.words, l->log.ring, f->redo_position, f->redo_chain, scratch);
@@ -206,12 +260,95 @@ static int redo(struct lane *l, const struct follower *f)
 			r = -EBADMSG;
 			break;
 		}
-		if (h.type == LOG_CONFIRM && h.seq > done)
-			perform_all(l, h.seq, payload + sizeof(struct log_confirm),
-				    h.len - (uint32_t)sizeof(struct log_confirm), true);
+		visit(l, v, &h, payload);
 	}
 	free(scratch);
 	return r;
+}
+
+static void collect_void(struct lane *l, struct voided *v, const struct log_record *h,
+			 const uint8_t *payload)
+{
+	struct log_void said;
+
+	(void)l;
+	if (h->type != LOG_VOID || h->len < sizeof(said) || v->n == ARRAY_LEN(v->id))
+		return;
+	memcpy(&said, payload, sizeof(said));
+	v->id[v->n++] = h->seq << 12 | said.effect;
+}
+
+/* The log tells what will not be performed, once, before anything is. */
+static void append_voids(struct lane *l, struct voided *v, uint64_t done)
+{
+	uint64_t id[WIRE_FAULTS / 2];
+	unsigned n = faults_effects(l->c, done, id);
+
+	for (unsigned i = 0; i < n; i++) {
+		struct log_void said = { .effect = (uint32_t)(id[i] & 0xfff) };
+		struct log_record h = { .seq = id[i] >> 12, .type = LOG_VOID, .epoch = l->epoch,
+					.time_ns = custody_now_ns(l->c) };
+
+		if (is_void(v, id[i]) || v->n == ARRAY_LEN(v->id))
+			continue;
+		log_append(&l->log, &h, &said, sizeof(said));
+		atomic_fetch_add(&l->c->h->quarantines, 1);
+		v->id[v->n++] = id[i];
+	}
+	log_commit(&l->log);
+}
+
+static void perform_again(struct lane *l, struct voided *v, const struct log_record *h,
+			  const uint8_t *payload)
+{
+	uint32_t at = 0, n = 0, len = h->len - (uint32_t)sizeof(struct log_confirm);
+	struct effect e;
+	bool bad;
+
+	if (h->type != LOG_CONFIRM || h->seq <= atomic_load(&l->log.words->done))
+		return;
+	payload += sizeof(struct log_confirm);
+	l->point.seq = h->seq;
+	while (effect_next(world_registry(l->world), payload, len, h->seq, &at, &n, &e, &bad)) {
+		l->point.effect = n;
+		if (!is_void(v, effect_id(&e)))
+			l->ops->perform(l->hands, &e, true);
+		else if (v->n_machines < ARRAY_LEN(v->machine))
+			v->machine[v->n_machines++] = e.head;
+	}
+	l->point.seq = 0;
+	fact(!bad);
+}
+
+/* Performs again what lies above DONE, in the order of the log. */
+static int redo(struct lane *l, const struct follower *f, struct voided *v)
+{
+	uint64_t done = atomic_load_explicit(&l->log.words->done, memory_order_acquire);
+	int r;
+
+	if (!f->redo_marked || done >= world_lane_const(l->world)->seq)
+		return 0;
+	r = redo_walk(l, f, v, collect_void);
+	if (r < 0)
+		return r;
+	append_voids(l, v, done);
+	return redo_walk(l, f, v, perform_again);
+}
+
+/* Machines whose effects are void: an event each, opening the next batch. */
+static void quarantine(struct lane *l, const struct voided *v)
+{
+	for (unsigned i = 0; i < v->n_machines; i++) {
+		const struct effect_head *m = &v->machine[i];
+		struct log_quarantine q = { .effect = m->code };
+		struct lane_event e = { .kind = m->kind, .index = m->index,
+					.generation = m->generation,
+					.code = quarantine_code(l, m->kind), .fixed = &q,
+					.fixed_len = sizeof(q) };
+
+		if (e.code)
+			lane_offer(l, &e);
+	}
 }
 
 /* Takes over the follower's unconfirmed events: they lie below the tail. */
@@ -231,19 +368,23 @@ static int stage_pending(struct lane *l, const struct follower *f)
 int lane_recover(struct lane *l, const struct follower *f)
 {
 	uint64_t confirmed = world_lane_const(l->world)->seq;
+	struct voided v = { 0 };
 	int r = stage_pending(l, f);
 
 	if (r < 0)
 		return r;
-	r = redo(l, f);
+	r = redo(l, f, &v);
 	if (r < 0)
 		return r;
 	l->ops->flush(l->hands);
 	l->ops->answers(l->hands, l);
 	log_commit(&l->log);
 	atomic_store_explicit(&l->log.words->done, confirmed, memory_order_release);
+	l->recovering = true;
 	if (l->n)
 		run_staged(l);
+	l->recovering = false;
+	quarantine(l, &v);
 	l->ops->rebuild(l->hands, l->world);
 	return 0;
 }

@@ -11,6 +11,7 @@
 #ifndef ENGINE_LANE_H
 #define ENGINE_LANE_H
 
+#include "engine/faults.h"
 #include "engine/follow.h"
 #include "engine/log.h"
 #include "engine/slot.h"
@@ -46,6 +47,8 @@ struct lane {
 	uint64_t staged[LIMIT_BATCH + LIMIT_CHANNELS]; /* their log positions */
 	unsigned max_batch;
 	bool input_stopped;           /* the log is nearly full and no checkpoint could be made */
+	bool recovering;              /* staged events may be such that killed an owner */
+	struct fault_point point;     /* what a fault now would be about */
 };
 
 /* What the hands hand in. @fixed and @tail are copied. */
@@ -67,7 +70,9 @@ void lane_start(struct lane *l, struct custody *c, struct world *w, const struct
 		const struct lane_ops *ops, void *hands, uint32_t epoch, const struct follower *f);
 
 /* Redo: performs again, from the confirm records and never by stepping, every
- * effect of confirmed turns above DONE. Then steps the unconfirmed tail.
+ * effect of confirmed turns above DONE. Then steps the unconfirmed tail. What
+ * killed two owners is not tried again: the machine is quarantined, by a record
+ * LOG_QUARANTINE in place of an event, by LOG_VOID and an event for an effect.
  * Returns 0, or -EBADMSG when the log does not hold together. */
 int lane_recover(struct lane *l, const struct follower *f);
 

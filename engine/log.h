@@ -18,7 +18,8 @@ enum log_type {
 	LOG_EVENT = 1,      /* an outside event */
 	LOG_CONFIRM = 2,    /* closes the turn of `seq`; payload: its effects */
 	LOG_PAD = 3,        /* nothing up to the end of the ring */
-	LOG_VOID = 4,       /* the confirm of `seq` was rejected by a take-over */
+	LOG_VOID = 4,       /* one effect of the confirmed turn `seq` will never be performed */
+	LOG_QUARANTINE = 5, /* takes the place of the event of `seq`, which has no confirm yet */
 };
 
 struct log_record {
@@ -36,6 +37,22 @@ struct log_record {
 	uint64_t source_pos;
 	uint64_t chain;         /* XXH3-64(all above and payload, seed: chain before) */
 };                              /* 56 bytes; payload follows, padded to 8 */
+
+/* Fixed part of a LOG_QUARANTINE's payload, and of the QUARANTINE event that a
+ * machine gets; the payload of what it replaces follows, as far as it fits. */
+struct log_quarantine {
+	uint64_t source_pos;    /* of the event that is replaced */
+	uint16_t code;          /* that event; 0: it was an effect */
+	uint16_t effect;        /* that effect; 0: it was an event */
+	uint32_t reserved;
+};
+
+/* Payload of a LOG_VOID. */
+struct log_void {
+	uint32_t effect;        /* its place in the turn, from 0 */
+	uint16_t code;          /* EFFECT_* */
+	uint16_t reserved;
+};
 
 /* The words of a lane, in custody. Each stands on its own cache line because
  * readers poll them. */

@@ -96,6 +96,8 @@ struct sm_desc {
 	uint32_t size;
 	int32_t key_offset;                /* u64 field by which sm_find() looks up; -1: none */
 	sm_action *reject;                 /* answers SM_REJECT; NULL: dropped and counted */
+	uint16_t quarantine;               /* event that replaces one that killed two owners; 0: none,
+					    * that one is dropped and counted */
 	bool (*holds_full)(const void *self); /* expensive predicate; may be NULL */
 	const struct sm_state *states;     /* [0] is the initial one */
 	const struct sm_event_desc *events;

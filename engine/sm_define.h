@@ -5,7 +5,8 @@
  * Before including: SM_DEF, SM_PREFIX, SM_KIND (code in machines.def),
  * SM_CAPACITY, SM_DOC (one sentence with the clause of the specification);
  * optional: SM_KEY (name of a u64 field), SM_REJECT_WITH (an action),
- * SM_HOLDS_FULL (a predicate). Generates names and data, never control flow. */
+ * SM_HOLDS_FULL (a predicate), SM_QUARANTINE (an event). Generates names and
+ * data, never control flow. */
 
 #define SM_CAT_(a, b) a##_##b
 #define SM_CAT(a, b) SM_CAT_(a, b)
@@ -129,6 +130,9 @@ const struct sm_desc SM_N(sm) = {
 #endif
 #ifdef SM_REJECT_WITH
 	.reject = SM_REJECT_WITH,
+#endif
+#ifdef SM_QUARANTINE
+	.quarantine = SM_QUARANTINE,
 #endif
 #ifdef SM_HOLDS_FULL
 	.holds_full = SM_HOLDS_FULL,

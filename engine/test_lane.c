@@ -20,6 +20,8 @@ struct outside {
 	uint64_t last_id;
 	uint64_t n, sum, order_errors;
 	unsigned die_at, calls, checkpoint_every;
+	uint32_t hand_bug;      /* amount whose effect ends the process */
+	uint32_t cures;
 };
 
 struct hands_toy {
@@ -61,6 +63,15 @@ static void taken(void *user)
 	h->o->taken = h->at;
 }
 
+static struct lane *serving;
+
+/* As the handler of a fatal signal. */
+static void fault(void)
+{
+	faults_note(&c, &serving->point);
+	_exit(DIED);
+}
+
 static void perform(void *user, const struct effect *e, bool redo)
 {
 	struct hands_toy *h = user;
@@ -69,6 +80,8 @@ static void perform(void *user, const struct effect *e, bool redo)
 	point(h->o);
 	if (redo && effect_id(e) <= h->o->last_id)
 		return;
+	if (h->o->hand_bug && sum == h->o->hand_bug)
+		fault();
 	if (effect_id(e) <= h->o->last_id)
 		h->o->order_errors++;
 	h->o->n++;
@@ -103,6 +116,7 @@ static const struct lane_ops ops = { .collect = collect, .taken = taken, .perfor
 struct toy_saved {
 	struct lane_state lane;
 	uint64_t total;
+	uint32_t refused;
 	uint16_t state, last[4];
 };
 
@@ -110,7 +124,7 @@ static int pack(const struct world *w, uint8_t *bytes, size_t capacity, size_t *
 {
 	const struct toy *t = world_at(w, TOY_KIND, 0);
 	struct toy_saved s = { .lane = *world_lane_const(w), .total = t->total,
-			       .state = t->sm.state };
+			       .refused = t->refused, .state = t->sm.state };
 
 	if (capacity < sizeof(s))
 		return -ENOSPC;
@@ -131,6 +145,7 @@ static int unpack(struct world *w, const uint8_t *bytes, size_t len, char *why)
 	*world_lane(w) = s.lane;
 	t->sm.state = s.state;
 	t->total = s.total;
+	t->refused = s.refused;
 	memcpy(t->last, s.last, sizeof(s.last));
 	(void)why;
 	return world_loaded(w, &which) ? 0 : -EBADMSG;
@@ -159,6 +174,7 @@ static void serve(uint32_t epoch)
 	cr_assert_eq(follow_run(&f, UINT64_MAX), FOLLOW_OK);
 	cr_assert_eq(f.divergences, 0);
 	rebuild(&hands, w);
+	serving = &l;
 	lane_start(&l, &c, w, &codec, &ops, &hands, epoch, &f);
 	cr_assert_eq(lane_recover(&l, &f), 0);
 	if (world_lane(w)->seq == 0)
@@ -166,6 +182,7 @@ static void serve(uint32_t epoch)
 	while (lane_batch(&l))
 		if (outside->checkpoint_every && ++batches % outside->checkpoint_every == 0)
 			cr_assert_eq(lane_checkpoint(&l), 0);
+	outside->cures = ((const struct toy *)world_at(w, TOY_KIND, 0))->refused / 100;
 	follow_deinit(&f);
 	world_free(w);
 }
@@ -181,6 +198,8 @@ static void begin_again(void)
 {
 	memset(outside, 0, sizeof(*outside));
 	log_words_init(&c.lane_words[0], LIMIT_LOG_BYTES);
+	memset(c.h->fault, 0, sizeof(c.h->fault));
+	c.h->faults = c.h->quarantines = 0;
 	c.slot_head[0].generation = c.slot_head[1].generation = 0;
 }
 
@@ -247,4 +266,67 @@ Test(lane, a_skipped_record_is_never_silently_accepted)
 	cr_assert_eq(follow_run(&f, UINT64_MAX), FOLLOW_E_DAMAGED);
 	follow_deinit(&f);
 	world_free(w);
+}
+
+/* Lives until one is through; returns how many died, and follows the log anew. */
+static unsigned lives(void)
+{
+	struct world *w = world_new(&toy_registry);
+	struct follower f;
+	char why[160];
+	unsigned deaths = 0;
+	int status;
+
+	for (;; deaths++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			serve(deaths + 1);
+			_exit(0);
+		}
+		waitpid(pid, &status, 0);
+		if (!WIFEXITED(status) || WEXITSTATUS(status) != DIED || deaths > 5)
+			break;
+	}
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	cr_assert_eq(follow_init(&f, w), 0);
+	cr_assert_eq(follow_begin(&f, &c, &codec, fresh, 0x5A, why), 0);
+	cr_assert_eq(follow_run(&f, UINT64_MAX), FOLLOW_OK);
+	cr_assert_eq(f.divergences, 0);
+	cr_assert_eq(((const struct toy *)world_at(w, TOY_KIND, 0))->refused, 100 * outside->cures);
+	follow_deinit(&f);
+	world_free(w);
+	return deaths;
+}
+
+Test(lane, an_event_that_killed_two_owners_is_replaced)
+{
+	begin_again();
+	toy_bug = fault;
+	toy_bug_amount = 14;
+	cr_assert_eq(lives(), 2);
+	cr_assert_eq(outside->cures, 1);
+	cr_assert_eq(c.h->quarantines, 1);
+	cr_assert_eq(outside->n, INPUTS - 1, "all others were applied");
+	cr_assert_eq(outside->sum, INPUTS * (INPUTS + 1) / 2 - 14);
+	cr_assert_eq(outside->taken, INPUTS);
+}
+
+Test(lane, an_effect_that_killed_two_owners_is_left_out)
+{
+	begin_again();
+	outside->hand_bug = 14 * 15 / 2;
+	cr_assert_eq(lives(), 2);
+	cr_assert_eq(outside->cures, 1);
+	cr_assert_eq(outside->n, INPUTS - 1);
+	cr_assert_eq(outside->sum, INPUTS * (INPUTS + 1) / 2);
+	cr_assert_eq(outside->order_errors, 0);
+}
+
+Test(lane, two_hundred_kills_quarantine_nothing)
+{
+	for (unsigned k = 1; k < 9; k++)
+		one_death(k, 3, 25);
+	cr_assert_eq(c.h->quarantines, 0);
+	cr_assert_eq(outside->cures, 0);
 }

@@ -36,12 +36,18 @@ static bool has_room(const struct sm_cx *cx)
 	return sm_room(cx, TOY_KIND) > 0;
 }
 
+/* A bug of the machine: it is called when this amount is added. */
+static void (*toy_bug)(void);
+static uint32_t toy_bug_amount;
+
 static void add(struct sm_cx *cx)
 {
 	struct toy *t = cx->self;
 	const struct rec_amount *a = cx->p;
 	struct rec_amount out = { .amount = (uint32_t)(t->total += a->amount) };
 
+	if (toy_bug && a->amount == toy_bug_amount)
+		toy_bug();
 	memmove(t->last, t->last + 1, sizeof(t->last) - sizeof(t->last[0]));
 	t->last[3] = (uint16_t)a->amount;
 	sm_blob_append(cx, &t->list, cx->tail, cx->tail_len);
@@ -63,6 +69,11 @@ static void end(struct sm_cx *cx)
 	sm_retire(cx);
 }
 
+static void count_cure(struct sm_cx *cx)
+{
+	((struct toy *)cx->self)->refused += 100;
+}
+
 static void count_refusal(struct sm_cx *cx)
 {
 	((struct toy *)cx->self)->refused++;
@@ -74,6 +85,7 @@ static void count_refusal(struct sm_cx *cx)
 #define SM_CAPACITY 70
 #define SM_DOC "A tap."
 #define SM_REJECT_WITH count_refusal
+#define SM_QUARANTINE toy_EV_CURE
 #include "engine/sm_define.h"
 
 static const struct sm_desc *const toy_machines[LIMIT_KINDS] = { [TOY_KIND] = &toy_sm };

@@ -156,9 +156,10 @@ static bool effects(const struct log_record *h, const uint8_t *payload, const ui
 
 static const char *type_name(unsigned type)
 {
-	static const char *const names[] = { "?", "event", "confirm", "pad", "void" };
+	static const char *const names[] = { "?", "event", "confirm", "pad", "void",
+					     "quarantine" };
 
-	return names[type <= LOG_VOID ? type : 0];
+	return names[type <= LOG_QUARANTINE ? type : 0];
 }
 
 static void add_event(cJSON *to, const struct registry *r, const struct log_record *h,
@@ -214,7 +215,7 @@ cJSON *decode_record(const struct registry *r, const struct log_record *h, const
 	decode_number(o, "seq", h->seq);
 	decode_number(o, "time_ns", h->time_ns);
 	decode_number(o, "epoch", h->epoch);
-	if (h->type == LOG_EVENT)
+	if (h->type == LOG_EVENT || h->type == LOG_QUARANTINE)
 		add_event(o, r, h, payload);
 	else if (h->type == LOG_CONFIRM)
 		add_effects(o, r, h, payload);
@@ -267,7 +268,7 @@ void decode_print(const struct registry *r, const struct log_record *h, const ui
 		print_confirm(r, h, payload, out);
 		return;
 	}
-	if (h->type != LOG_EVENT) {
+	if (h->type != LOG_EVENT && h->type != LOG_QUARANTINE) {
 		fprintf(out, "%s\n", type_name(h->type));
 		return;
 	}
@@ -298,7 +299,7 @@ bool decode_about(const struct registry *r, const struct log_record *h, const ui
 	struct effect e;
 	bool bad = false;
 
-	if (h->type == LOG_EVENT)
+	if (h->type == LOG_EVENT || h->type == LOG_QUARANTINE)
 		return is_machine(r, h->kind, h->index, wanted);
 	if (h->type != LOG_CONFIRM || !effects(h, payload, &bytes, &len))
 		return false;

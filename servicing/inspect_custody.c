@@ -59,6 +59,7 @@ static void add_ownership(cJSON *tree, const struct custody *c)
 	decode_number(o, "faults", atomic_load(&c->h->faults));
 	decode_number(o, "fault_seq", atomic_load(&c->h->fault_seq));
 	decode_number(o, "fault_seq_before", atomic_load(&c->h->fault_seq_before));
+	decode_number(o, "quarantines", atomic_load(&c->h->quarantines));
 	decode_number(o, "vp_stopped", atomic_load(&c->h->vp_stopped));
 	decode_number(o, "vp_wait_ns_max", atomic_load(&c->h->vp_wait_ns_max));
 	decode_number(o, "death_ns", atomic_load(&c->h->death_ns));

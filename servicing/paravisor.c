@@ -419,7 +419,7 @@ static int prepare(struct paravisor *p)
 		return failed(p, "no memory");
 	p->follow.differs = expect_differs;
 	p->follow.user = &p->expect;
-	fault_install(&p->c, world_lane_const(p->world));
+	fault_install(&p->c, &p->lane.point);
 	return 0;
 }
 

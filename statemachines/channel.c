@@ -809,6 +809,7 @@ static void drop_last_return(struct sm_cx *cx)
 #define SM_KIND KIND_channel
 #define SM_CAPACITY CAPACITY_channel
 #define SM_KEY key
+#define SM_QUARANTINE channel_EV_QUARANTINE
 #define SM_DOC \
 	"A VMBus channel: its rings, its requests in flight, its end (protocol B.9 to B.11)."
 #include "engine/sm_define.h"

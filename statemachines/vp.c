@@ -271,6 +271,17 @@ static void tell_fatal(struct sm_cx *cx)
 	sm_post(cx, ref_of(KIND_vtl, 0), vtl_EV_FATAL, cx->p, NULL, 0);
 }
 
+static bool is_exit(const struct sm_cx *cx)
+{
+	return ((const struct rec_quarantine *)cx->p)->code != 0;
+}
+
+/* The position of a mailbox as a source is its generation. */
+static void fail_exit(struct sm_cx *cx)
+{
+	answer(cx, (uint32_t)((const struct rec_quarantine *)cx->p)->source_pos, 0, true);
+}
+
 static bool is_reset(const struct vp *v)
 {
 	uint64_t any = v->scontrol | v->simp | v->siefp;
@@ -307,5 +318,6 @@ static void configure(struct sm_cx *cx)
 #define SM_PREFIX vp
 #define SM_KIND KIND_vp
 #define SM_CAPACITY CAPACITY_vp
+#define SM_QUARANTINE vp_EV_QUARANTINE
 #define SM_DOC "A virtual processor of VTL0: port I/O, synthetic MSRs, hypercalls (Hyper-V TLFS)."
 #include "engine/sm_define.h"

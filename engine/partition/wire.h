@@ -26,6 +26,7 @@ enum {
 	WIRE_FD_CUSTODY = 3,      /* in every spawned process */
 	WIRE_FD_BASE = 16,        /* descriptor of row n of the table: base + n */
 	WIRE_PAGE = 4096,
+	WIRE_FAULTS = 8,          /* newest deaths by own doing that are remembered */
 };
 
 /* ---- areas ---------------------------------------------------------------- */
@@ -119,6 +120,9 @@ struct wire_header {
 	_Atomic uint64_t fault_seq_before;       /* the one of the fault before */
 	_Atomic uint32_t takeovers, kills, spawns;
 	_Atomic uint64_t guest_write_id;         /* owner: effect id of the last GUEST_WRITE applied */
+	/* The newest faults; number `faults` - 1 lies at that number % WIRE_FAULTS. */
+	struct { _Atomic uint64_t seq; _Atomic uint32_t effect, reserved; } fault[WIRE_FAULTS];
+	_Atomic uint32_t quarantines;            /* owner: machines quarantined, in all */
 };
 
 /* ---- declared state: written by the owner, read by the partition ----------- */

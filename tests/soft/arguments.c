@@ -27,6 +27,8 @@ void arguments_usage(FILE *file)
 	      "  seconds=10 or ops=N; region=64M (bench: the disk) mix=rw|read|write flush=256 "
 	      "(bench: 0)\n"
 	      "  churn=MS     a channel message that often; lost=30 s; patience=120 s\n"
+	      "  poison=MS    so long after the start a command of operation code 0xDE on the last\n"
+	      "               channel, which may be rescinded for it; poisons=1: on so many channels\n"
 	      "  kind=gpadl|teardown|modify|open (one-message)\n"
 	      "  report=FILE  the JSON line, and FILE.generations for softchk\n"
 	      "  verify       read everything back at the end (load: always); serial: line to COM1 "
@@ -80,6 +82,8 @@ static int set_number(struct arguments *a, const char *name, size_t length, cons
 		{"region", 4096, UINT64_MAX, NULL, &a->load.region, NULL},
 		{"flush", 0, UINT32_MAX, &a->load.flush_every, NULL, NULL},
 		{"churn", 0, 1000000, &a->load.churn_ms, NULL, NULL},
+		{"poison", 0, 1000000, &a->load.poison_ms, NULL, NULL},
+		{"poisons", 1, 8, &a->load.poisons, NULL, NULL},
 		{"lost", 1, 3600, &a->load.lost_s, NULL, NULL},
 		{"patience", 5, 36000, &a->patience_s, NULL, NULL},
 	};
@@ -155,6 +159,7 @@ static void set_defaults(struct arguments *a, enum mode mode)
 				.depth = 32,
 				.block_bytes = 4096,
 				.lost_s = 30,
+				.poisons = 1,
 				.stamped = mode == MODE_LOAD,
 				.read_back = mode == MODE_LOAD,
 				.region = mode == MODE_LOAD ? 64 * MIB : 0,

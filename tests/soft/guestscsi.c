@@ -593,6 +593,11 @@ int guestscsi_register(struct guestscsi *scsi, uint32_t index, struct guestscsi_
 	return error;
 }
 
+void guestscsi_abandon_locked(struct guestscsi *scsi, uint32_t channel)
+{
+	scsi->channel[channel].dead = true;
+}
+
 static void put_be(uint8_t *at, uint64_t value, uint32_t bytes)
 {
 	while (bytes-- > 0) {

@@ -99,6 +99,9 @@ void guestscsi_unlock(struct guestscsi *scsi, uint32_t channel);
 /* Sends it, or keeps it until the ring has room. */
 void guestscsi_submit_locked(struct guestscsi_request *request);
 
+/* The channel was rescinded: its requests never end, nothing is taken from it. */
+void guestscsi_abandon_locked(struct guestscsi *scsi, uint32_t channel);
+
 /* Submits and waits; AGAIN is tried again. -ETIMEDOUT after the bus's patience. */
 int guestscsi_execute(struct guestscsi *scsi, struct guestscsi_request *request);
 

@@ -68,7 +68,7 @@ static bool is_good(const struct run *run)
 		faults += load->mismatches + load->failed + load->lost + load->stalled;
 	if (scsi)
 		faults += atomic_load(&scsi->doubles) + atomic_load(&scsi->malformed) +
-			  atomic_load(&scsi->errors);
+			  atomic_load(&scsi->errors) - (load ? load->refused : 0);
 	return run->error == 0 && faults == 0 && (!run->ic || components_good(run));
 }
 
@@ -106,6 +106,8 @@ static void tell_load(FILE *out, const struct workload_result *load)
 		",\"lost\":%" PRIu64 ",\"late\":%" PRIu64 ",\"stalled\":%s,\"churned\":%" PRIu64,
 		load->verified, load->mismatches, load->failed, load->lost, load->late,
 		load->stalled ? "true" : "false", load->churned);
+	fprintf(out, ",\"poisoned\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"rescinded\":%" PRIu64,
+		load->poisoned, load->refused, load->rescinded);
 	fprintf(out, ",\"gap_max_us\":%" PRIu64 ",\"gap_channel_max_us\":%" PRIu64,
 		load->gaps.kept ? load->gaps.gap[0].length / 1000 : 0, load->gap_channel_ns / 1000);
 	tell_gaps(out, load);

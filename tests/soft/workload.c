@@ -53,6 +53,8 @@ struct lane {
 	uint32_t index, blocks, cursor, in_flight;
 	struct slot *slot;
 	uint64_t random, issued, sequence, last;
+	bool poisoned, gone; /* gone: its channel was rescinded */
+	struct guestscsi_request poison;
 	uint64_t reads, writes, flushes, bytes, again, verified, mismatches, failed, late, gap;
 	struct tally_histogram latency;
 };
@@ -210,7 +212,7 @@ static void issue(struct slot *slot)
 	struct workload *workload = lane->workload;
 	struct guestscsi_request *request = &slot->request;
 
-	slot->busy = choose(slot);
+	slot->busy = !lane->gone && choose(slot);
 	if (!slot->busy)
 		return;
 	if (slot->kind == KIND_FLUSH) {
@@ -385,11 +387,69 @@ static int churn(struct workload *workload)
 	return error ? error : guestbus_gpadl_teardown(channel, gpadl);
 }
 
+static void on_poison_done(struct guestscsi_request *request)
+{
+	struct workload *workload = request->context;
+
+	if (request->outcome == GUESTSCSI_AGAIN)
+		guestscsi_submit_locked(request);
+	else
+		workload->result.refused++;
+}
+
+/* A command that no disk knows: in a sabotaged server it ends who executes it. */
+static int poison(struct workload *workload)
+{
+	const uint32_t index = workload->lanes - 1 - (uint32_t)workload->result.poisoned;
+	struct lane *lane = &workload->lane[index];
+	struct guestscsi_request *request = &lane->poison;
+	int error;
+
+	*request = (struct guestscsi_request){.cdb = {0xDE}, .cdb_bytes = 16,
+					      .lun = workload->options.lun,
+					      .direction = GUESTSCSI_NO_DATA,
+					      .done = on_poison_done, .context = workload};
+	error = guestscsi_register(workload->scsi, index, request);
+	if (error)
+		return error;
+	workload->result.poisoned++;
+	guestscsi_lock(workload->scsi, index);
+	lane->poisoned = true;
+	guestscsi_submit_locked(request);
+	guestscsi_unlock(workload->scsi, index);
+	return 0;
+}
+
+/* Its requests never end; what its writes left is not known. */
+static void abandon(struct workload *workload, struct lane *lane)
+{
+	guestscsi_lock(workload->scsi, lane->index);
+	lane->gone = true;
+	workload->result.rescinded++;
+	guestscsi_abandon_locked(workload->scsi, lane->index);
+	for (uint32_t n = 0; n < workload->options.depth; n++) {
+		struct slot *slot = &lane->slot[n];
+
+		if (slot->busy && slot->kind == KIND_WRITE)
+			workload->known[slot->block] = false;
+		slot->busy = false;
+	}
+	lane->in_flight = 0;
+	guestscsi_unlock(workload->scsi, lane->index);
+}
+
+/* A channel that was poisoned may be rescinded; its lane then stands still. */
 static bool is_rescinded(struct workload *workload)
 {
-	for (uint32_t i = 0; i < workload->lanes; i++)
-		if (atomic_load(&guestscsi_bus_channel(workload->scsi, i)->rescinded))
+	for (uint32_t i = 0; i < workload->lanes; i++) {
+		struct lane *lane = &workload->lane[i];
+
+		if (lane->gone || !atomic_load(&guestscsi_bus_channel(workload->scsi, i)->rescinded))
+			continue;
+		if (!lane->poisoned)
 			return true;
+		abandon(workload, lane);
+	}
 	return false;
 }
 
@@ -421,6 +481,11 @@ static bool watch_step(struct workload *workload, struct watch *watch, int *ret_
 		watch->churned = now;
 		*ret_error = churn(workload);
 	}
+	if (workload->phase == PHASE_LOAD && options->poison_ms != 0 &&
+	    workload->result.poisoned < options->poisons &&
+	    now - watch->begin >=
+		    (workload->result.poisoned + 1) * options->poison_ms * UINT64_C(1000000))
+		*ret_error = poison(workload);
 	if (!*ret_error && is_rescinded(workload))
 		*ret_error = GUESTBUS_RESCINDED;
 	if (now - watch->progress > (options->lost_s + 1) * UINT64_C(1000000000))
@@ -564,6 +629,8 @@ static int check_options(struct workload *workload)
 		why = "bs is more than the server transfers at once";
 	else if (workload->result.blocks / workload->lanes < 2ull * options->depth)
 		why = "region has fewer than two blocks for each request in flight";
+	else if (options->poison_ms != 0 && options->poisons >= workload->lanes)
+		why = "poison needs a channel that stays";
 	else if (workload->result.blocks > UINT32_MAX / 2)
 		why = "region has too many blocks";
 	if (!why)

@@ -24,6 +24,8 @@ struct workload_options {
 	uint32_t flush_every;		     /* requests of a channel; 0 never */
 	uint32_t lost_s;		     /* a request older than this is lost */
 	uint32_t churn_ms;		     /* a channel message that often; 0 never */
+	uint32_t poison_ms;		     /* an unknown command on the last channel; 0 never */
+	uint32_t poisons;		     /* on so many channels, the last ones */
 };
 
 struct workload_result {
@@ -31,6 +33,7 @@ struct workload_result {
 	uint64_t reads, writes, flushes, bytes, again;
 	uint64_t verified, mismatches, failed, lost, late; /* late: lost ones that came after all */
 	uint64_t churned;
+	uint64_t poisoned, refused, rescinded; /* commands sent, answered by an error; channels */
 	uint64_t load_ns, gap_channel_ns;
 	bool stalled; /* nothing completed for `lost_s`, and the load was given up */
 	struct tally_histogram latency;
