@@ -94,7 +94,8 @@ struct hands {
 	unsigned n_answers;
 	size_t answer_bytes;
 	uint8_t *bytes;               /* ANSWERS_MAX payloads */
-	struct iovec *iov;            /* LIMIT_SEGMENTS for each request */
+	struct iovec *iov;            /* of requests placed and not yet taken by the kernel */
+	uint32_t iov_used;
 	uint8_t packet[LIMIT_PACKET];
 };
 
@@ -143,7 +144,13 @@ uint8_t *answer_add(struct hands *h, uint16_t kind, uint16_t index, uint32_t gen
 /* ---- requests.c --------------------------------------------------------- */
 void request_submit(struct hands *h, const struct effect *e, bool redo);
 /* As uring_again: from the live scsi machine. */
-void request_again(void *user, uint32_t slot, uint32_t generation);
+bool request_again(void *user, uint32_t slot, uint32_t generation);
+
+#if HOLDFAST_SABOTAGE
+struct scsi;
+/* Of the guest's buffer of a request that was completed; NULL: none. */
+uint8_t *request_first_byte(const struct hands *h, const struct scsi *m);
+#endif
 
 /* ---- timers.c ----------------------------------------------------------- */
 void timers_find(struct hands *h);     /* once */

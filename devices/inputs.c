@@ -364,13 +364,11 @@ static void collect_timers(struct collector *c)
 static void flip_a_byte(const struct hands *h, const struct uring_completion *done)
 {
 	const struct scsi *m = world_at(h->world, KIND_scsi, (uint16_t)done->slot);
-	const struct iovec *iov = h->iov + (size_t)done->slot * LIMIT_SEGMENTS;
+	uint8_t *first = m && m->op == DISK_READ && done->result > 0 ? request_first_byte(h, m)
+								     : NULL;
 
-	/* The iovecs of another epoch are not this process's. */
-	if (m && m->op == DISK_READ && done->result > 0 &&
-	    atomic_load(&h->c->disk->slot[done->slot].epoch) == h->epoch &&
-	    sabotage_now(SABOTAGE_FLIP))
-		*(uint8_t *)iov->iov_base ^= 0xFF;
+	if (first && sabotage_now(SABOTAGE_FLIP))
+		*first ^= 0xFF;
 }
 #endif
 

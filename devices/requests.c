@@ -12,9 +12,19 @@
 #include <errno.h>
 #include <string.h>
 
-static struct iovec *iovecs_of(const struct hands *h, uint32_t slot)
+/* Requests handed to the kernel at once: the disk need not wait for the rest. */
+enum { PART = 4 };
+
+_Static_assert((int)LIMIT_URING_ENTRIES >= (int)LIMIT_REQUESTS, "the queue is never full");
+
+/* Segments live until the kernel has taken the queue, so those of all that wait
+ * in it lie one behind the other, in memory that stays warm. */
+static struct iovec *segments(struct hands *h)
 {
-	return h->iov + (size_t)slot * LIMIT_SEGMENTS;
+	if (uring_waiting(&h->uring) == 0)
+		h->iov_used = 0;
+	fact(h->iov_used <= (LIMIT_REQUESTS - 1) * LIMIT_SEGMENTS);
+	return h->iov + h->iov_used;
 }
 
 static int place(struct hands *h, struct uring_request *r, uint16_t row, const uint64_t *pairs,
@@ -26,16 +36,14 @@ static int place(struct hands *h, struct uring_request *r, uint16_t row, const u
 		return -EBADF;
 	r->row = row;
 	if (r->op == DISK_READ || r->op == DISK_WRITE) {
-		got = guestmem_iovecs(&h->mem, pairs, n, iovecs_of(h, r->slot), LIMIT_SEGMENTS);
+		r->iov = segments(h);
+		got = guestmem_iovecs(&h->mem, pairs, n, segments(h), LIMIT_SEGMENTS);
 		if (got <= 0)
 			return got ? got : -EINVAL;
-		r->iov = iovecs_of(h, r->slot);
 		r->n_iov = (unsigned)got;
+		h->iov_used += (uint32_t)got;
 	}
-	got = uring_place(&h->uring, r);
-	if (got == -EBUSY && uring_enter(&h->uring) == 0)
-		got = uring_place(&h->uring, r);
-	return got;
+	return uring_place(&h->uring, r);
 }
 
 static void refuse(struct hands *h, const struct uring_request *r, int error)
@@ -64,6 +72,8 @@ void request_submit(struct hands *h, const struct effect *e, bool redo)
 	error = place(h, &r, p->fd, pairs, e->tail_len / (2 * (unsigned)sizeof(*pairs)));
 	if (error)
 		refuse(h, &r, error);
+	else if (uring_waiting(&h->uring) >= PART)
+		uring_enter(&h->uring);
 }
 
 /* ---- from machine state ------------------------------------------------- */
@@ -83,6 +93,15 @@ static unsigned data_of(const struct hands *h, const struct scsi *m, uint64_t *p
 			      LIMIT_SEGMENTS, &bytes);
 }
 
+#if HOLDFAST_SABOTAGE
+uint8_t *request_first_byte(const struct hands *h, const struct scsi *m)
+{
+	uint64_t pairs[2 * LIMIT_SEGMENTS];
+
+	return data_of(h, m, pairs) ? guestmem_writable(&h->mem, pairs[0], 1) : NULL;
+}
+#endif
+
 static void range_of(const struct hands *h, const struct scsi *m, struct uring_request *r)
 {
 	uint64_t pair[2] = { m->lba, m->count };
@@ -94,7 +113,7 @@ static void range_of(const struct hands *h, const struct scsi *m, struct uring_r
 	r->bytes = pair[1] * m->block_bytes;
 }
 
-void request_again(void *user, uint32_t slot, uint32_t generation)
+bool request_again(void *user, uint32_t slot, uint32_t generation)
 {
 	struct hands *h = user;
 	const struct scsi *m = world_at(h->world, KIND_scsi, (uint16_t)slot);
@@ -104,7 +123,7 @@ void request_again(void *user, uint32_t slot, uint32_t generation)
 	int error;
 
 	if (!m || m->sm.state != scsi_SUBMITTED || m->generation != generation)
-		return;
+		return false;
 	r.op = m->op;
 	r.fua = m->fua;
 	r.block_device = (m->lun_flags & DISK_BLOCK_DEVICE) != 0;
@@ -120,4 +139,5 @@ void request_again(void *user, uint32_t slot, uint32_t generation)
 	else
 		atomic_fetch_add_explicit(&h->c->stats->requests_reissued, 1,
 					  memory_order_relaxed);
+	return !error;
 }

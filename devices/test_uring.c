@@ -23,10 +23,11 @@ static void make(void)
 
 TestSuite(uring, .init = make, .timeout = 60);
 
-static void no_again(void *user, uint32_t slot, uint32_t generation)
+static bool no_again(void *user, uint32_t slot, uint32_t generation)
 {
 	(void)user;
 	cr_assert_fail("slot %u generation %u", slot, generation);
+	return false;
 }
 
 static uint8_t *buffers(void)
@@ -121,10 +122,11 @@ static void place_write(uint8_t *b, uint32_t n, uint32_t generation)
 
 /* Dies with TAKEN requests in the kernel, PLACED behind the head, and one that
  * is noted in its slot while the tail has not moved. */
-static void dying_owner(void)
+static void dying_owner(unsigned unused)
 {
 	uint8_t *b = buffers();
 
+	(void)unused;
 	uring_take_over(&u, 1, 0, no_again, NULL);
 	for (uint32_t n = 0; n < TAKEN; n++)
 		place_write(b, n, 100 + n);
@@ -140,30 +142,50 @@ static void dying_owner(void)
 static uint8_t *mine;
 static unsigned again_count;
 
-static void again(void *user, uint32_t slot, uint32_t generation)
+static bool again(void *user, uint32_t slot, uint32_t generation)
 {
-	(void)user;
+	const unsigned *die_at = user;
+
+	if (die_at && again_count == *die_at)
+		raise(SIGKILL);
 	cr_assert_geq(slot, TAKEN);
 	cr_assert_eq(generation, 100 + slot);
 	again_count++;
 	place_write(mine, slot, generation);
+	return true;
+}
+
+/* The next owner dies as well, before it has placed request @die_at again. */
+static void dying_taker(unsigned die_at)
+{
+	mine = buffers();
+	uring_take_over(&u, 2, 0, again, &die_at);
+	raise(SIGKILL);
+}
+
+static void run_child(void (*body)(unsigned), unsigned arg)
+{
+	pid_t child = fork();
+
+	if (child == 0)
+		body(arg);
+	cr_assert_eq(waitpid(child, NULL, 0), child);
 }
 
 Test(uring, a_killed_owner_loses_and_repeats_nothing)
 {
 	bool seen[ALL] = { false };
 	uint64_t position = 0;
-	pid_t child = fork();
 	uint8_t block[BLOCK] __attribute__((aligned(BLOCK)));
 
-	if (child == 0)
-		dying_owner();
-	cr_assert_eq(waitpid(child, NULL, 0), child);
+	run_child(dying_owner, 0);
+	for (unsigned die_at = 0; die_at <= PLACED + 1; die_at += 5)
+		run_child(dying_taker, die_at);
 	mine = buffers();
 	again_count = 0;
-	uring_take_over(&u, 2, 0, again, NULL);
+	uring_take_over(&u, 3, 0, again, NULL);
 	cr_assert_eq(again_count, PLACED + 1);
-	cr_assert_eq(uring_requests_of(&u, 2), PLACED + 1);
+	cr_assert_eq(uring_requests_of(&u, 3), PLACED + 1);
 	cr_assert_eq(uring_requests_of(&u, 1), TAKEN);
 	cr_assert_eq(uring_enter(&u), 0);
 	for (unsigned i = 0; i < ALL; i++) {

@@ -70,11 +70,26 @@ static void recount(struct uring *u)
 	atomic_store_explicit(&u->stats->inflight, n, memory_order_relaxed);
 }
 
-/* A slot is written before the tail moves, so one position behind the old tail
- * may be PLACED as well. */
-static bool never_taken(uint64_t placed, uint32_t head, uint32_t tail)
+/* The queue never holds more than its entries, whoever filled it: the answer
+ * does not depend on a tail that an owner may have died while moving. */
+static bool never_taken(const struct io_uring_sq *sq, uint64_t placed, uint32_t head)
 {
-	return placed != 0 && (uint32_t)placed - head <= tail - head;
+	return placed != 0 && (uint32_t)placed - head <= *sq->kring_entries;
+}
+
+/* One slot after the other, and the kernel is not entered before the last: if
+ * this owner dies in between, each slot lies at its old place or at its new one,
+ * both of which the next owner finds not taken. */
+static void place_again(struct uring *u, uint32_t head, uring_again *again, void *user)
+{
+	for (uint32_t i = 0; i < LIMIT_REQUESTS; i++) {
+		struct wire_disk_slot *slot = &u->disk->slot[i];
+		uint64_t placed = atomic_load_explicit(&slot->placed, memory_order_relaxed);
+
+		if (never_taken(&u->ring.sq, placed, head) &&
+		    !again(user, i, placed_generation(placed)))
+			atomic_store_explicit(&slot->placed, 0, memory_order_release);
+	}
 }
 
 void uring_take_over(struct uring *u, uint32_t epoch, uint64_t taken, uring_again *again,
@@ -82,29 +97,16 @@ void uring_take_over(struct uring *u, uint32_t epoch, uint64_t taken, uring_agai
 {
 	struct io_uring_sq *sq = &u->ring.sq;
 	uint32_t head = __atomic_load_n(sq->khead, __ATOMIC_ACQUIRE);
-	uint32_t tail = __atomic_load_n(sq->ktail, __ATOMIC_RELAXED);
-	uint64_t undone[LIMIT_REQUESTS] = { 0 };
 
 	for (uint32_t i = 0; i < *sq->kring_entries; i++)
 		if (sq->array[i] != i)
 			sq->array[i] = i;
-	for (uint32_t i = 0; i < LIMIT_REQUESTS; i++) {
-		uint64_t placed = atomic_load(&u->disk->slot[i].placed);
-
-		if (!never_taken(placed, head, tail))
-			continue;
-		undone[i] = placed;
-		atomic_store(&u->disk->slot[i].placed, 0);
-	}
 	sq->sqe_head = sq->sqe_tail = head;
 	__atomic_store_n(sq->ktail, head, __ATOMIC_RELEASE);
 	u->epoch = epoch;
 	if ((int32_t)((uint32_t)taken - *u->ring.cq.khead) > 0)
 		uring_taken(u, taken);
-	for (uint32_t i = 0; i < LIMIT_REQUESTS; i++) {
-		if (undone[i])
-			again(user, i, placed_generation(undone[i]));
-	}
+	place_again(u, head, again, user);
 	recount(u);
 }
 
@@ -165,10 +167,11 @@ int uring_place(struct uring *u, const struct uring_request *r)
 	return 0;
 }
 
-bool uring_waiting(const struct uring *u)
+unsigned uring_waiting(const struct uring *u)
 {
-	return u->mapped && __atomic_load_n(u->ring.sq.khead, __ATOMIC_ACQUIRE) !=
-				    u->ring.sq.sqe_tail;
+	if (!u->mapped)
+		return 0;
+	return u->ring.sq.sqe_tail - __atomic_load_n(u->ring.sq.khead, __ATOMIC_ACQUIRE);
 }
 
 int uring_enter(struct uring *u)

@@ -39,13 +39,13 @@ struct uring {
 int uring_map(struct uring *u, const struct custody *c);
 void uring_unmap(struct uring *u);
 
-/* First act of a new owner, before any uring_enter(): every request that the
- * kernel did not take from the submission queue is un-submitted, and the queue
- * starts where the kernel stands. For each such slot @again is called: it
- * places the request anew (uring_place()) when its machine still waits for that
- * generation. @taken: position of the completion queue up to which completions
- * are in the log. */
-typedef void uring_again(void *user, uint32_t slot, uint32_t generation);
+/* First act of a new owner, before any uring_enter(): the queue starts where the
+ * kernel stands, and every request that the kernel did not take from it is
+ * placed anew. For each such slot @again is called: it places the request
+ * (uring_place(), without uring_enter()) when its machine still waits for that
+ * generation, and returns true; false empties the slot. @taken: position of the
+ * completion queue up to which completions are in the log. */
+typedef bool uring_again(void *user, uint32_t slot, uint32_t generation);
 void uring_take_over(struct uring *u, uint32_t epoch, uint64_t taken, uring_again *again,
 		     void *user);
 
@@ -62,7 +62,7 @@ int uring_place(struct uring *u, const struct uring_request *r);
 /* Hands all placed SQEs to the kernel. 0: it took all; -EAGAIN: not yet, call
  * again later; else a negative errno. */
 int uring_enter(struct uring *u);
-bool uring_waiting(const struct uring *u); /* placed and not yet with the kernel */
+unsigned uring_waiting(const struct uring *u); /* placed and not yet with the kernel */
 
 /* Completions, by free-running position. uring_peek: false when there is none
  * at @position. */

@@ -13,15 +13,30 @@
  * steps all that lies behind it, at about 1 ms a MiB; packing is cheap next to it. */
 enum { CHECKPOINT_PART = 32 };
 
+/* The first batch after a pause is small, so that the disk has its first requests
+ * and the guest its first answers while the rest is still to be done; each that
+ * was filled lets the next be twice as large. */
+enum { FIRST_BATCH = 4 };
+
 void lane_start(struct lane *l, struct custody *c, struct world *w, const struct slot_codec *codec,
 		const struct lane_ops *ops, void *hands, uint32_t epoch, const struct follower *f)
 {
 	*l = (struct lane){ .c = c, .world = w, .codec = codec, .ops = ops, .hands = hands,
-			    .epoch = epoch, .max_batch = LIMIT_BATCH };
+			    .epoch = epoch, .batch = FIRST_BATCH, .max_batch = LIMIT_BATCH };
 	log_writer_init(&l->log, &c->lane_words[0], c->lane_ring, 0, f->reader.position,
 			f->reader.chain, slot_keep(c));
 	l->seq = world_lane_const(w)->seq;
 	l->checkpointed = f->cut.position;
+}
+
+/* Events offered together have one time; it never goes back. */
+static uint64_t now(struct lane *l)
+{
+	uint64_t newest = world_lane_const(l->world)->time_ns;
+
+	if (l->now_ns == 0)
+		l->now_ns = custody_now_ns(l->c);
+	return l->now_ns > newest ? l->now_ns : newest;
 }
 
 bool lane_offer(struct lane *l, const struct lane_event *e)
@@ -31,37 +46,35 @@ bool lane_offer(struct lane *l, const struct lane_event *e)
 		.index = e->index, .generation = e->generation, .epoch = l->epoch,
 		.code = e->code, .source_pos = e->source_pos,
 	};
-	static _Thread_local uint8_t payload[LIMIT_PAYLOAD];
 	uint32_t len = e->fixed_len + e->tail_len;
-	uint64_t left;
+	uint8_t *payload;
 
 	fact(len <= LIMIT_PAYLOAD);
 	if (l->n == ARRAY_LEN(l->staged))
 		return false;
-	h.time_ns = custody_now_ns(l->c);
-	if (h.time_ns < world_lane_const(l->world)->time_ns)
-		h.time_ns = world_lane_const(l->world)->time_ns;
+	h.time_ns = now(l);
+	payload = log_reserve(&l->log, len);
 	if (e->fixed_len)
 		memcpy(payload, e->fixed, e->fixed_len);
 	if (e->tail_len)
 		memcpy(payload + e->fixed_len, e->tail, e->tail_len);
 	log_append(&l->log, &h, payload, len);
-	left = log_cost(len);
-	l->staged[l->n++] = l->log.end - left;
+	l->staged[l->n++] = l->log.end - log_cost(len);
 	l->seq++;
 	return true;
 }
 
 static void append_confirm(struct lane *l, uint64_t seq, uint64_t time_ns, const struct turn *t)
 {
-	static _Thread_local uint8_t payload[sizeof(struct log_confirm) + LIMIT_TURN_BYTES];
 	struct log_confirm c = { .n_effects = t->n_effects, .bytes = t->bytes };
 	struct log_record h = { .seq = seq, .time_ns = time_ns, .type = LOG_CONFIRM,
 				.epoch = l->epoch };
+	uint32_t len = (uint32_t)sizeof(c) + t->bytes;
+	uint8_t *payload = log_reserve(&l->log, len);
 
 	memcpy(payload, &c, sizeof(c));
 	memcpy(payload + sizeof(c), t->effects, t->bytes);
-	log_append(&l->log, &h, payload, (uint32_t)sizeof(c) + t->bytes);
+	log_append(&l->log, &h, payload, len);
 }
 
 static void perform_all(struct lane *l, uint64_t seq, const uint8_t *bytes, uint32_t len)
@@ -155,7 +168,9 @@ static void close_batch(struct lane *l, unsigned n)
 
 	memmove(l->staged, l->staged + n, (l->n - n) * sizeof(*l->staged));
 	l->n -= n;
+	l->now_ns = 0;
 	l->ops->answers(l->hands, l);
+	l->now_ns = 0;
 	log_commit(&l->log);
 	atomic_store_explicit(&l->log.words->done, last, memory_order_release);
 }
@@ -177,6 +192,18 @@ static uint64_t batch_room(const struct lane *l)
 	return (uint64_t)(l->max_batch + l->n + 1) * (LIMIT_TURN_BYTES + LIMIT_PACKET + 512);
 }
 
+static void collect(struct lane *l)
+{
+	l->batch = l->batch < l->max_batch ? l->batch : l->max_batch;
+	l->now_ns = 0;
+	if (l->n < l->batch)
+		l->ops->collect(l->hands, l, l->batch - l->n);
+	if (l->n >= l->batch)
+		l->batch *= 2;
+	else if (l->n <= l->batch / 2)
+		l->batch = FIRST_BATCH;
+}
+
 unsigned lane_batch(struct lane *l)
 {
 	unsigned n;
@@ -187,8 +214,7 @@ unsigned lane_batch(struct lane *l)
 		atomic_fetch_add_explicit(&l->c->stats->log_full_waits, 1, memory_order_relaxed);
 		return 0;
 	}
-	if (l->n < l->max_batch)
-		l->ops->collect(l->hands, l, l->max_batch - l->n);
+	collect(l);
 	n = l->n;
 	if (n == 0)
 		return 0;

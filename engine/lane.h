@@ -46,6 +46,8 @@ struct lane {
 	unsigned n;                   /* staged events, from `staged` on */
 	uint64_t staged[LIMIT_BATCH + LIMIT_CHANNELS]; /* their log positions */
 	unsigned max_batch;
+	unsigned batch;               /* events of the next batch at most; max_batch bounds it */
+	uint64_t now_ns;              /* of the events being offered; 0: to be read */
 	bool input_stopped;           /* the log is nearly full and no checkpoint could be made */
 	bool recovering;              /* staged events may be such that killed an owner */
 	struct fault_point point;     /* what a fault now would be about */

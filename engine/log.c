@@ -111,7 +111,7 @@ static void put(struct log_writer *lw, union head *u, const void *payload)
 	lw->chain = log_chain(&u->record, payload, lw->chain);
 	u->record.chain = lw->chain;
 	memcpy(at, u, sizeof(*u));
-	if (u->record.len)
+	if (u->record.len && payload != at + sizeof(*u))
 		memcpy(at + sizeof(*u), payload, u->record.len);
 	lw->end = behind(&u->record, lw->end, lw->size);
 }
@@ -123,14 +123,10 @@ static bool fits(uint64_t left, uint64_t cost)
 	return left == cost || left >= cost + sizeof(struct log_record);
 }
 
-void log_append(struct log_writer *lw, const struct log_record *h, const void *payload,
-		uint32_t len)
+static void make_place(struct log_writer *lw, uint64_t cost)
 {
-	uint64_t cost = log_cost(len);
 	uint64_t left = lw->size - (lw->end & (lw->size - 1));
-	union head copy;
 
-	head_fill(&copy, h, lw->lane, len);
 	if (!fits(left, cost)) {
 		union head pad;
 
@@ -139,6 +135,21 @@ void log_append(struct log_writer *lw, const struct log_record *h, const void *p
 		put(lw, &pad, NULL);
 	}
 	make_way(lw, cost);
+}
+
+void *log_reserve(struct log_writer *lw, uint32_t len)
+{
+	make_place(lw, log_cost(len));
+	return lw->ring + (lw->end & (lw->size - 1)) + sizeof(struct log_record);
+}
+
+void log_append(struct log_writer *lw, const struct log_record *h, const void *payload,
+		uint32_t len)
+{
+	union head copy;
+
+	head_fill(&copy, h, lw->lane, len);
+	make_place(lw, log_cost(len));
 	put(lw, &copy, payload);
 }
 

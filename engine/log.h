@@ -90,6 +90,9 @@ uint64_t log_cost(uint32_t len);
  * are filled in. The caller has checked log_room(): fact(). */
 void log_append(struct log_writer *lw, const struct log_record *h, const void *payload,
 		uint32_t len);
+/* Where the payload of the next record will lie, if it has @len bytes: filled in
+ * there and then given to log_append(), it is not copied. */
+void *log_reserve(struct log_writer *lw, uint32_t len);
 void log_commit(struct log_writer *lw);
 
 /* A reader with its own cursor. @scratch of LOG_SCRATCH bytes is the caller's:

@@ -1,7 +1,7 @@
 /* tests/bench/nolog.c - an append that keeps no log, to measure what a log costs.
  *
- * Linked with --wrap=log_append and --wrap=log_commit in place of the real two,
- * in programs of the benchmarks only. A turn is stepped from its record and its
+ * Linked with --wrap=log_append, log_reserve and log_commit in place of the real
+ * ones, in programs of the benchmarks only. A turn is stepped from its record and its
  * effects are performed from its confirm record, so both must lie somewhere
  * until the batch is over: this append puts them at the beginning of the ring,
  * over those of the batch before. Left out is all that makes them a log: the
@@ -13,6 +13,7 @@
 
 void __wrap_log_append(struct log_writer *lw, const struct log_record *h, const void *payload,
 		       uint32_t len);
+void *__wrap_log_reserve(struct log_writer *lw, uint32_t len);
 void __wrap_log_commit(struct log_writer *lw);
 
 /* An event behind a confirm begins a batch: nobody needs the one before. */
@@ -27,10 +28,16 @@ void __wrap_log_append(struct log_writer *lw, const struct log_record *h, const 
 	before = h->type;
 	copy.len = len;
 	copy.lane = lw->lane;
+	if (len && payload != lw->ring + lw->end + sizeof(copy))
+		memmove(lw->ring + lw->end + sizeof(copy), payload, len);
 	memcpy(lw->ring + lw->end, &copy, sizeof(copy));
-	if (len)
-		memcpy(lw->ring + lw->end + sizeof(copy), payload, len);
 	lw->end += log_cost(len);
+}
+
+void *__wrap_log_reserve(struct log_writer *lw, uint32_t len)
+{
+	(void)len;
+	return lw->ring + lw->end + sizeof(struct log_record);
 }
 
 void __wrap_log_commit(struct log_writer *lw)

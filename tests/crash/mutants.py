@@ -25,8 +25,8 @@ MUTANTS = {
         '\tl->n = 0;\n\tl->ops->rebuild'),
     'what the kernel took is submitted again': (
         ['read', 'write'], 'devices/uring.c',
-        'return placed != 0 && (uint32_t)placed - head <= tail - head;',
-        'return placed != 0 && (tail == head || tail != head);'),
+        'return placed != 0 && (uint32_t)placed - head <= *sq->kring_entries;',
+        'return placed != 0 && (*sq->kring_entries == head || *sq->kring_entries != head);'),
     'redo submits what is placed already': (
         ['read', 'write'], 'devices/requests.c',
         'if (redo && uring_placed(', 'if (redo && redo != true && uring_placed('),
