@@ -1,6 +1,5 @@
-/* Counting of answers: see coverage.h. One file holds COVERAGE_TABLES places; a
- * set of tables takes the place that has its hash, or the first empty one. A
- * process uses few sets (a test one after another), so the last one is kept. */
+/* Counting of answers: see coverage.h. One file holds COVERAGE_MACHINES places; a
+ * table takes the place that has its hash, or the first empty one. */
 #include "engine/coverage.h"
 
 #include <fcntl.h>
@@ -12,12 +11,10 @@
 #include <xxhash.h>
 
 static struct coverage *file;
-static _Thread_local struct coverage *now;
-static _Thread_local const struct registry *of;
 
 static void __attribute__((constructor)) coverage_open(void)
 {
-	const size_t bytes = COVERAGE_TABLES * sizeof(struct coverage);
+	const size_t bytes = COVERAGE_MACHINES * sizeof(struct coverage);
 	const char *path = getenv("HOLDFAST_COVERAGE");
 	void *p;
 	int fd;
@@ -43,64 +40,56 @@ static uint64_t hash_text(uint64_t h, const char *text)
 	return XXH3_64bits_withSeed(text, strlen(text) + 1, h);
 }
 
-uint64_t coverage_tables(const struct registry *r)
+uint64_t coverage_table(const struct sm_desc *d)
 {
-	uint64_t h = 1;
+	uint64_t h = hash_text(1, d->name);
 
-	for (unsigned k = 0; k < LIMIT_KINDS; k++) {
-		const struct sm_desc *d = r->machines[k];
-
-		if (!d)
-			continue;
-		h = hash_text(h + k, d->name);
-		for (unsigned i = 0; i < d->n_states; i++)
-			h = hash_text(h, d->states[i].name);
-		for (unsigned i = 0; i < d->n_events; i++)
-			h = hash_text(h, d->events[i].name);
-		for (unsigned i = 0; i < d->n_rows; i++) {
-			h = hash_text(h + d->rows[i].from * 64u + d->rows[i].on,
-				      d->rows[i].guard_name);
-			h = hash_text(h + d->rows[i].to, d->rows[i].act_name);
-		}
+	for (unsigned i = 0; i < d->n_states; i++)
+		h = hash_text(h, d->states[i].name);
+	for (unsigned i = 0; i < d->n_events; i++)
+		h = hash_text(h, d->events[i].name);
+	for (unsigned i = 0; i < d->n_rows; i++) {
+		h = hash_text(h + d->rows[i].from * 64u + d->rows[i].on, d->rows[i].guard_name);
+		h = hash_text(h + d->rows[i].to, d->rows[i].act_name);
 	}
 	return h ? h : 1;
 }
 
-void coverage_use(const struct registry *r)
+static struct coverage *find(const struct sm_desc *d)
 {
-	uint64_t tables;
+	uint64_t table = coverage_table(d);
 
-	now = NULL;
-	of = r;
-	if (!file)
-		return;
-	tables = coverage_tables(r);
-	for (unsigned i = 0; i < COVERAGE_TABLES && !now; i++) {
+	for (unsigned i = 0; i < COVERAGE_MACHINES; i++) {
 		uint64_t found = 0;
 
-		if (atomic_compare_exchange_strong(&file[i].tables, &found, tables) ||
-		    found == tables)
-			now = &file[i];
+		if (atomic_compare_exchange_strong(&file[i].table, &found, table) || found == table)
+			return &file[i];
 	}
+	return NULL;
 }
 
-void coverage_step(const struct registry *r, const struct sm_cx *cx, unsigned state,
-		   const struct sm_row *row)
+void coverage_step(const struct sm_cx *cx, unsigned state, const struct sm_row *row)
 {
-	uint16_t kind = cx->desc->kind;
+	static _Thread_local struct {
+		const struct sm_desc *desc;
+		struct coverage *counters;
+	} of[LIMIT_KINDS];
+	const struct sm_desc *d = cx->desc;
+	struct coverage *c;
 	size_t n;
 
-	if (r != of)
-		coverage_use(r);
-	if (!now)
+	if (!file)
 		return;
-	if (!row) {
-		n = (size_t)(cx->event - cx->desc->events);
-		atomic_fetch_add_explicit(&now->otherwise[kind][state][n], 1,
-					  memory_order_relaxed);
-		return;
+	if (of[d->kind].desc != d) {
+		of[d->kind].desc = d;
+		of[d->kind].counters = find(d);
 	}
-	n = (size_t)(row - cx->desc->rows);
-	if (n < COVERAGE_ROWS)
-		atomic_fetch_add_explicit(&now->row[kind][n], 1, memory_order_relaxed);
+	c = of[d->kind].counters;
+	if (!c)
+		return;
+	n = row ? (size_t)(row - d->rows) : (size_t)(cx->event - d->events);
+	if (!row)
+		atomic_fetch_add_explicit(&c->otherwise[state][n], 1, memory_order_relaxed);
+	else if (n < COVERAGE_ROWS)
+		atomic_fetch_add_explicit(&c->row[n], 1, memory_order_relaxed);
 }

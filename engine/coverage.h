@@ -21,35 +21,26 @@
 #endif
 
 enum {
-	COVERAGE_TABLES = 64,  /* sets of tables in one file: variants, and the toys of tests */
-	COVERAGE_ROWS = 1024,  /* of one machine */
+	COVERAGE_MACHINES = 1024, /* in one file: variants, and the toys of tests */
+	COVERAGE_ROWS = 1024,     /* of one machine */
 };
 
-/* The counters of one set of tables. On disk; a file belongs to one tree. */
+/* The counters of one machine's table. On disk; a file belongs to one tree. */
 struct coverage {
-	_Atomic uint64_t tables;   /* coverage_tables(); 0: nobody uses this place */
-	_Atomic uint64_t row[LIMIT_KINDS][COVERAGE_ROWS];
-	/* By place in the tables; where no row was taken. */
-	_Atomic uint64_t otherwise[LIMIT_KINDS][LIMIT_STATES][LIMIT_EVENTS];
+	_Atomic uint64_t table;   /* coverage_table(); 0: nobody uses this place */
+	_Atomic uint64_t row[COVERAGE_ROWS];
+	/* By place in the table; where no row was taken. */
+	_Atomic uint64_t otherwise[LIMIT_STATES][LIMIT_EVENTS];
 };
 
 #if HOLDFAST_COVERAGE
-/* Hash of the names in the tables: what a place in them means. */
-uint64_t coverage_tables(const struct registry *r);
-/* Counters of @r from now on; as often as one likes. */
-void coverage_use(const struct registry *r);
+/* Hash of the names in the table: what a place in it means. */
+uint64_t coverage_table(const struct sm_desc *d);
 /* One step of @cx->desc in the state at @state: @row, or NULL. */
-void coverage_step(const struct registry *r, const struct sm_cx *cx, unsigned state,
-		   const struct sm_row *row);
+void coverage_step(const struct sm_cx *cx, unsigned state, const struct sm_row *row);
 #else
-static inline void coverage_use(const struct registry *r)
+static inline void coverage_step(const struct sm_cx *cx, unsigned state, const struct sm_row *row)
 {
-	(void)r;
-}
-static inline void coverage_step(const struct registry *r, const struct sm_cx *cx, unsigned state,
-				 const struct sm_row *row)
-{
-	(void)r;
 	(void)cx;
 	(void)state;
 	(void)row;

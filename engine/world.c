@@ -688,7 +688,7 @@ static void step(struct world *w, struct sm_cx *cx, const void *payload, uint32_
 	else if (cx->event->since <= w->lane.level)
 		otherwise(w, cx, &a->desc->states[state], len, payload);
 	w->in_step = false;
-	coverage_step(w->registry, cx, state, row);
+	coverage_step(cx, state, row);
 	if (w->watch)
 		w->watch(w->watch_user, cx, from, row ? row->to : from, row);
 }

@@ -133,8 +133,8 @@ static size_t put_gpa_direct(uint8_t *p, uint64_t pfn, uint32_t bytes)
 	return 32 + (size_t)pages * 8;
 }
 
-void guest_packet(struct story *s, uint32_t relid, uint64_t transaction, const uint8_t *payload,
-		  size_t len, uint64_t pfn, uint32_t bytes)
+static void packet(struct story *s, uint32_t relid, uint64_t transaction, const uint8_t *payload,
+		   size_t len, uint64_t pfn, uint32_t bytes, uint16_t flags)
 {
 	const struct channel *c = world_at(story_world(s), KIND_channel, (uint16_t)relid);
 	struct rec_packet r = { .position = c->in_position };
@@ -144,11 +144,23 @@ void guest_packet(struct story *s, uint32_t relid, uint64_t transaction, const u
 	put_le16(p, bytes ? RING_GPA_DIRECT : RING_INBAND);
 	put_le16(p + 2, (uint16_t)(offset / 8));
 	put_le16(p + 4, (uint16_t)((offset + len) / 8));
-	put_le16(p + 6, RING_WANTS_COMPLETION);
+	put_le16(p + 6, flags);
 	put_le64(p + 8, transaction);
 	memcpy(p + offset, payload, len);
 	r.next = r.position + offset + len + RING_TRAILER;
 	RAISE(s, channel, (uint16_t)relid, PACKET, r, p, offset + len);
+}
+
+void guest_packet(struct story *s, uint32_t relid, uint64_t transaction, const uint8_t *payload,
+		  size_t len, uint64_t pfn, uint32_t bytes)
+{
+	packet(s, relid, transaction, payload, len, pfn, bytes, RING_WANTS_COMPLETION);
+}
+
+void guest_unanswered(struct story *s, uint32_t relid, const uint8_t *payload, size_t len,
+		      uint64_t pfn, uint32_t bytes)
+{
+	packet(s, relid, 0, payload, len, pfn, bytes, 0);
 }
 
 void guest_vstor(struct story *s, uint32_t relid, uint32_t op, uint32_t word)

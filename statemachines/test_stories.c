@@ -294,6 +294,19 @@ static void servicing_story(struct story *s)
 	cr_assert_eq(world_lane_const(story_world(s))->level, 2);
 }
 
+/* The guest asks for a reset before all of its processors were started. */
+static void early_reset(struct story *s)
+{
+	struct rec_exit_msr reset = { .msr = 0x40000003, .value = 1 };
+	struct rec_operator start = { .op = OPERATOR_START, .token = 7 };
+	struct rec_guest_loaded loaded = { .rip = 0x1000200 };
+
+	guest_config(s, 1);
+	RAISE(s, vtl, 0, START, start, NULL, 0);
+	RAISE(s, vtl, 0, LOADED, loaded, NULL, 0);
+	RAISE(s, vp, 0, MSR_WRITE, reset, NULL, 0);
+}
+
 /* ---- sub-channels, reset, disks --------------------------------------- */
 
 static void sub_channels(struct story *s)
@@ -318,6 +331,64 @@ static void sub_channels(struct story *s)
 	guest_words(s, VMBUS_RELID_RELEASED, 6, 0, 0);
 	cr_assert_eq(world_live(story_world(s), KIND_channel), 5,
 		     "relid 0, the primary, three components");
+}
+
+static void guest_read_on(struct story *s, uint32_t relid, uint64_t transaction)
+{
+	static const uint8_t read[10] = { 0x28, 0, 0, 0, 0, 0, 0, 0, 8, 0 };
+
+	guest_srb(s, relid, transaction, 0, read, sizeof(read), 0x2000, 8 * 512);
+}
+
+/* A READ whose answer the guest does not want. */
+static void guest_read_silent(struct story *s, uint32_t relid)
+{
+	uint8_t p[VSTOR_BYTES] = { VSTOR_EXECUTE_SRB };
+
+	put_le16(p + 12, VSTOR_SRB_BYTES);
+	p[VSTOR_AT_CDB_LENGTH] = 10;
+	put_le32(p + VSTOR_AT_TRANSFER, 8 * 512);
+	p[VSTOR_AT_CDB] = 0x28;
+	p[VSTOR_AT_CDB + 8] = 8;
+	guest_unanswered(s, relid, p, sizeof(p), 0x2000, 8 * 512);
+}
+
+/* A guest that unloads while its sub-channels have requests in flight. */
+static void leaving_sub(struct story *s)
+{
+	story_mute(s, true);
+	guest_config(s, 3);
+	guest_disk(s, 0, 8192, 0);
+	guest_start(s);
+	guest_contact(s, VMBUS_V5_3);
+	guest_offers(s);
+	guest_open(s, 1, 0xe1e10);
+	guest_vstor(s, 1, VSTOR_BEGIN, 0);
+	story_mute(s, false);
+	story_say(s, "a version that nobody speaks, then one that is");
+	guest_vstor(s, 1, VSTOR_QUERY_VERSION, 0x0700);
+	guest_vstor(s, 1, VSTOR_QUERY_VERSION, 0x0602);
+	story_mute(s, true);
+	guest_vstor(s, 1, VSTOR_QUERY_PROPERTIES, 0);
+	guest_vstor(s, 1, VSTOR_END, 0);
+	guest_vstor(s, 1, VSTOR_CREATE_SUBCHANNELS, 2);
+	guest_open(s, 5, 0xe1e11);
+	guest_open(s, 6, 0xe1e12);
+	story_mute(s, false);
+	story_say(s, "two requests each on two sub-channels, and UNLOAD: answered when all are over");
+	guest_read_on(s, 5, 1);
+	guest_read_on(s, 5, 2);
+	guest_read_silent(s, 6);
+	guest_read_silent(s, 6);
+	guest_words(s, VMBUS_UNLOAD, 0, 0, 0);
+	for (uint16_t slot = 0; slot < 4; slot++) {
+		const struct vmbus *b = world_at(story_world(s), KIND_vmbus, 0);
+
+		cr_assert_eq(b->sm.state, vmbus_DISCONNECTING, "not before the last is over");
+		disk_done(s, slot, 4096);
+	}
+	cr_assert_eq(story_effects(s, EFFECT_MESSAGE), 1);
+	cr_assert_eq(world_live(story_world(s), KIND_channel), 5);
 }
 
 static void bus_reset(struct story *s)
@@ -627,11 +698,13 @@ STORY(bring_up, bring_up)
 STORY(unload, unload)
 STORY(reopen, reopen)
 STORY(reset, reset)
+STORY(early_reset, early_reset)
 STORY(full_ring, full_ring)
 STORY(bad_guest, bad_guest)
 STORY(take_over, take_over)
 STORY(servicing, servicing_story)
 STORY(sub_channels, sub_channels)
+STORY(leaving_sub, leaving_sub)
 STORY(bus_reset, bus_reset)
 STORY(disks, disks)
 STORY(platform, platform)

@@ -69,6 +69,9 @@ void guest_open(struct story *s, uint32_t relid, uint32_t handle);
 /* Next packet of the ring of @relid. @pages: GPA direct with so many bytes at page @pfn. */
 void guest_packet(struct story *s, uint32_t relid, uint64_t transaction, const uint8_t *payload,
 		  size_t len, uint64_t pfn, uint32_t bytes);
+/* One that wants no completion. */
+void guest_unanswered(struct story *s, uint32_t relid, const uint8_t *payload, size_t len,
+		      uint64_t pfn, uint32_t bytes);
 void guest_vstor(struct story *s, uint32_t relid, uint32_t op, uint32_t word);
 void guest_handshake(struct story *s, uint32_t relid);
 void guest_srb(struct story *s, uint32_t relid, uint64_t transaction, uint8_t lun,

@@ -10,22 +10,21 @@
  * by these tables is all zeros: so the lines are the list of what there is. */
 #include "engine/coverage.h"
 #include "engine/sm_tools.h"
-#include "statemachines/effects.h"
 #include "statemachines/machines.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-static struct coverage none;
+static const struct coverage none;
 
-/* The place of these tables in @f, read into @c; false: not there. */
-static bool find(FILE *f, uint64_t tables, struct coverage *c)
+/* The counters of this table in @file. */
+static const struct coverage *find(const struct coverage *file, const struct sm_desc *d)
 {
-	while (fread(c, sizeof(*c), 1, f) == 1)
-		if (atomic_load(&c->tables) == tables)
-			return true;
-	return false;
+	for (unsigned i = 0; i < COVERAGE_MACHINES; i++)
+		if (atomic_load(&file[i].table) == coverage_table(d))
+			return &file[i];
+	return &none;
 }
 
 static void print_rows(const struct sm_desc *d, const struct coverage *c)
@@ -36,7 +35,7 @@ static void print_rows(const struct sm_desc *d, const struct coverage *c)
 		printf("row %s %u %s %s %s %s %s %" PRIu64 "\n", d->name, r->since,
 		       sm_state_find(d, r->from)->name, sm_event_find(d, r->on)->name,
 		       r->guard_name, r->act_name, sm_state_find(d, r->to)->name,
-		       atomic_load(&c->row[d->kind][i]));
+		       atomic_load(&c->row[i]));
 	}
 }
 
@@ -66,37 +65,33 @@ static void print_answers(const struct sm_desc *d, const struct coverage *c)
 			printf("answer %s %u %s %s %s %" PRIu64 "\n", d->name,
 			       s->since > e->since ? s->since : e->since, s->name, e->name,
 			       s->otherwise == SM_BUG ? "bug" : sm_policy_name(s->otherwise),
-			       atomic_load(&c->otherwise[d->kind][i][n]));
+			       atomic_load(&c->otherwise[i][n]));
 		}
 	}
 }
 
 int main(int argc, char **argv)
 {
-	const struct registry program = { .machines = machines, .effects = effects,
-					  .n_effects = EFFECT_CODES };
-	struct coverage *c = malloc(sizeof(*c));
-	const struct coverage *found = &none;
+	const size_t bytes = COVERAGE_MACHINES * sizeof(struct coverage);
+	struct coverage *file = calloc(1, bytes);
 	FILE *f;
 
-	if (argc != 2 || !c) {
+	if (argc != 2 || !file) {
 		fprintf(stderr, "usage: rows FILE\n");
 		return 2;
 	}
 	f = fopen(argv[1], "rbe");
-	if (!f) {
-		perror(argv[1]);
+	if (!f || fread(file, 1, bytes, f) != bytes) {
+		fprintf(stderr, "rows: %s: not a file of counters\n", argv[1]);
 		return 1;
 	}
-	if (find(f, coverage_tables(&program), c))
-		found = c;
 	fclose(f);
 	for (unsigned k = 0; k < LIMIT_KINDS; k++) {
 		if (!machines[k])
 			continue;
-		print_rows(machines[k], found);
-		print_answers(machines[k], found);
+		print_rows(machines[k], find(file, machines[k]));
+		print_answers(machines[k], find(file, machines[k]));
 	}
-	free(c);
+	free(file);
 	return 0;
 }
