@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 enum { PROMPTER = LIMIT_KINDS - 1, KEPT = 512, ROWS = 1024, OTHERS = 64, TAIL = 256 };
-enum { DRAWS = 400, TRIES = 40, FROM_OTHERS = 3 };
+enum { DRAWS = 150, TRIES = 16, FROM_OTHERS = 2 };
 
 static bool taken[LIMIT_KINDS][ROWS];
 static struct {
