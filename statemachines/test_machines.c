@@ -711,6 +711,8 @@ Test(machines, random_lives, .timeout = 300)
 				  machines[k]->states[i].since > 1,
 				  "%s: %s was never reached", machines[k]->name,
 				  machines[k]->states[i].name);
-	cr_log_info("%u rows are left for stories", rows_try());
+	/* Who counts what is taken (tests/coverage) wants all of it. */
+	if (getenv("HOLDFAST_COVERAGE"))
+		cr_log_info("%u rows are left for stories", rows_try());
 	free(l.packed);
 }

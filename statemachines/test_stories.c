@@ -307,6 +307,64 @@ static void early_reset(struct story *s)
 	RAISE(s, vp, 0, MSR_WRITE, reset, NULL, 0);
 }
 
+/* As above, but it goes to sleep (ACPI: sleep control, type 5). */
+static void early_sleep(struct story *s)
+{
+	struct rec_exit_pio sleep = { .port = 0x600, .size = 1, .value = 5 << 2 | 1 << 5 };
+	struct rec_exit_pio status = { .port = 0x601, .size = 1, .is_in = 1 };
+	struct rec_operator start = { .op = OPERATOR_START, .token = 7 };
+	struct rec_guest_loaded loaded = { .rip = 0x1000200 };
+
+	guest_config(s, 1);
+	RAISE(s, vtl, 0, START, start, NULL, 0);
+	RAISE(s, vtl, 0, LOADED, loaded, NULL, 0);
+	RAISE(s, vp, 0, PIO, status, NULL, 0);
+	RAISE(s, vp, 0, PIO, sleep, NULL, 0);
+}
+
+/* Answers to what was asked before, or was not asked; and relid 0, which is nobody. */
+static void old_answers(struct story *s)
+{
+	struct rec_ring_mapped mapped = { .in_size = 3 * 4096, .out_size = 3 * 4096 };
+	const struct channel *c;
+	struct rec_in_force force = { 0 };
+	uint8_t m[148] = { VMBUS_OPEN };
+
+	story_mute(s, true);
+	guest_config(s, 1);
+	guest_disk(s, 0, 8192, 0);
+	guest_start(s);
+	guest_contact(s, VMBUS_V5_3);
+	guest_offers(s);
+	guest_gpadl(s, 1, 0xe1e10, 8);
+	story_mute(s, false);
+	put_le32(m + 8, 1);
+	put_le32(m + 16, 0xe1e10);
+	put_le32(m + 24, 4);
+	guest_post(s, m, sizeof(m));
+	story_say(s, "maps of before, and of nobody");
+	mapped.generation = (uint32_t)story_seq(s) - 1;
+	RAISE(s, channel, 1, MAPPED, mapped, NULL, 0);
+	mapped.generation += 2;
+	RAISE(s, channel, 1, MAPPED, mapped, NULL, 0);
+	mapped.generation--;
+	RAISE(s, channel, 1, MAPPED, mapped, NULL, 0);
+	story_say(s, "a doorbell that is not in force yet");
+	force.generation = story_seq(s) - 1;
+	RAISE(s, vtl, 0, IN_FORCE, force, NULL, 0);
+	c = world_at(story_world(s), KIND_channel, 1);
+	cr_assert_eq(c->sm.state, channel_ARMING);
+	force.generation++;
+	RAISE(s, vtl, 0, IN_FORCE, force, NULL, 0);
+	story_say(s, "relid 0");
+	put_le32(m + 8, 0);
+	guest_post(s, m, sizeof(m));
+	guest_words(s, VMBUS_CLOSE, 0, 0, 0);
+	guest_words(s, VMBUS_MODIFY, 0, 0, 0);
+	guest_words(s, VMBUS_RELID_RELEASED, 0, 0, 0);
+	guest_gpadl(s, 0, 0xe1e20, 8);
+}
+
 /* ---- sub-channels, reset, disks --------------------------------------- */
 
 static void sub_channels(struct story *s)
@@ -699,6 +757,8 @@ STORY(unload, unload)
 STORY(reopen, reopen)
 STORY(reset, reset)
 STORY(early_reset, early_reset)
+STORY(early_sleep, early_sleep)
+STORY(old_answers, old_answers)
 STORY(full_ring, full_ring)
 STORY(bad_guest, bad_guest)
 STORY(take_over, take_over)

@@ -28,8 +28,8 @@ DEVICE_TESTS = ['devices/test_ring', 'devices/test_hands', 'devices/test_uring']
 ENGINE_TESTS = ['engine/test_world', 'engine/test_lane', 'engine/test_log',
                 'persist/test_persist_codec']
 FUZZ = [['fuzz/fuzz_message', 'runs=1500'], ['fuzz/fuzz_machine', 'seed=7', 'runs=150', 'bytes=8192']]
-TARGETS = ['holdfast', 'holdfast-partition', 'tests/soft/softload', 'tests/soft/softchk',
-           'fuzz/fuzz_message', 'fuzz/fuzz_machine']
+TARGETS = ['holdfast', 'fuzz/fuzz_message', 'fuzz/fuzz_machine']
+SOFT_TARGETS = ['holdfast-partition', 'tests/soft/softload', 'tests/soft/softchk']
 STUCK = 120
 
 
@@ -50,9 +50,13 @@ class Bench:
             found += DEVICE_TESTS + ENGINE_TESTS
         return found
 
+    def runs_soft(self, name):
+        return name.startswith(('devices/', 'servicing/'))
+
     def build(self, name):
         return subprocess.run(['ninja', '--quiet', '-C', self.out, '-j2', *TARGETS,
-                               *self.targets(name)], stdout=subprocess.DEVNULL,
+                               *self.targets(name),
+                               *(SOFT_TARGETS if self.runs_soft(name) else [])], stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL, check=False).returncode == 0
 
     def passes(self, command, env=None, seconds=STUCK):
@@ -76,7 +80,7 @@ class Bench:
             yield os.path.basename(test), [test, '--fail-fast', '--jobs=2'], None
         for command in FUZZ:
             yield os.path.basename(command[0]), command, None
-        if name.startswith(('devices/', 'servicing/')):
+        if self.runs_soft(name):
             yield 'soft', [os.path.join(self.tree.path, 'tests/e2e/soft-replace.sh'), self.out,
                            self.out], {'REPLACEMENTS': '2', 'KILLS': '2', 'SECONDS_OF_LOAD': '6'}
 
