@@ -1,0 +1,176 @@
+/* holdfast-sim: `holdfast sim` is this program.
+ *
+ * Runs seeds one after another and tells of each what it was and how it ended.
+ * Everything but real time depends on the options alone. */
+#include "sim/one.h"
+#include "sim/programs.h"
+#include "sim/record.h"
+#include "sim/shrink.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+static const char usage_text[] =
+	"usage: holdfast sim --seed N [--seeds COUNT] [--events M] [--faults all|none|LIST]\n"
+	"       [--acts N] [--hostile] [--shrink] [--state DIR] [--record FILE] [--json] [--verbose]\n"
+	"LIST: words with commas; -WORD switches one off. Words:\n";
+
+static int usage(void)
+{
+	fputs(usage_text, stderr);
+	for (int i = 0; i < FAULTS; i++)
+		fprintf(stderr, "%s%s", i ? " " : "  ", fault_name((enum fault)i));
+	fputc('\n', stderr);
+	return EXIT_USAGE;
+}
+
+static int take_fault(const char *word, size_t n, struct run_options *o)
+{
+	bool off = *word == '-';
+
+	if (off) {
+		word++;
+		n--;
+	}
+	for (int i = 0; i < FAULTS; i++) {
+		const char *name = fault_name((enum fault)i);
+
+		if (strlen(name) != n || strncmp(name, word, n) != 0)
+			continue;
+		if (off)
+			o->faults &= ~(UINT32_C(1) << i);
+		else
+			o->faults |= UINT32_C(1) << i;
+		return 0;
+	}
+	fprintf(stderr, "holdfast: sim: --faults: no fault '%.*s'\n", (int)n, word);
+	return EXIT_USAGE;
+}
+
+static int take_faults(const char *list, struct run_options *o)
+{
+	const uint32_t all = (uint32_t)((UINT64_C(1) << FAULTS) - 1);
+	int r = 0;
+
+	o->faults = *list == '-' ? all : 0;
+	while (*list && !r) {
+		size_t n = strcspn(list, ",");
+
+		if (n == 3 && strncmp(list, "all", n) == 0)
+			o->faults = all;
+		else if (n == 4 && strncmp(list, "none", n) == 0)
+			o->faults = 0;
+		else
+			r = take_fault(list, n, o);
+		list += n + (list[n] == ',');
+	}
+	return r;
+}
+
+struct arguments {
+	struct run_options o;
+	uint64_t seeds;
+	bool shrink, json;
+	const char *record;
+};
+
+static int take_number(const char *text, uint64_t *ret)
+{
+	char *end;
+
+	*ret = strtoull(text, &end, 0);
+	return end == text || *end ? usage() : 0;
+}
+
+static int take_option(int option, struct arguments *a)
+{
+	switch (option) {
+	case 's':
+		return take_number(optarg, &a->o.seed);
+	case 'n':
+		return take_number(optarg, &a->seeds);
+	case 'e':
+		return take_number(optarg, &a->o.events);
+	case 'a':
+		return take_number(optarg, &a->o.plan_limit);
+	case 'f':
+		return take_faults(optarg, &a->o);
+	case 'd':
+		a->o.state_dir = optarg;
+		return 0;
+	case 'r':
+		a->record = optarg;
+		return 0;
+	case 'H':
+		a->o.hostile = true;
+		return 0;
+	case 'S':
+		a->shrink = true;
+		return 0;
+	case 'j':
+		a->json = true;
+		return 0;
+	case 'v':
+		a->o.verbose = true;
+		return 0;
+	default:
+		return usage();
+	}
+}
+
+static int parse(int argc, char **argv, struct arguments *a)
+{
+	static const struct option known[] = {
+		{ "seed", required_argument, NULL, 's' },
+		{ "seeds", required_argument, NULL, 'n' },
+		{ "events", required_argument, NULL, 'e' },
+		{ "acts", required_argument, NULL, 'a' },
+		{ "faults", required_argument, NULL, 'f' },
+		{ "state", required_argument, NULL, 'd' },
+		{ "record", required_argument, NULL, 'r' },
+		{ "hostile", no_argument, NULL, 'H' },
+		{ "shrink", no_argument, NULL, 'S' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option, r = 0;
+
+	*a = (struct arguments){ .seeds = 1, .o = { .seed = 1, .events = 100000 } };
+	take_faults("all", &a->o);
+	while (!r && (option = getopt_long(argc, argv, "", known, NULL)) != -1)
+		r = take_option(option, a);
+	if (!r && (optind != argc || a->seeds == 0 || a->o.events == 0))
+		r = usage();
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	static char tail[ONE_TAIL];
+	struct arguments a;
+	int r = parse(argc, argv, &a);
+	bool failed = false;
+
+	if (r || programs_load())
+		return r ? r : EXIT_FAILED;
+	for (uint64_t i = 0; i < a.seeds && !failed; i++, a.o.seed++) {
+		struct run_result ended;
+
+		run_one(&a.o, &ended, tail);
+		if (record_add(a.record, &a.o, &ended))
+			return EXIT_FAILED;
+		failed = ended.failed;
+		record_tell(&a.o, &ended, a.json);
+		if (failed)
+			fputs(tail, stderr);
+		if (failed && a.shrink)
+			shrink(&a.o, &ended);
+	}
+	return failed ? EXIT_FAILED : 0;
+}

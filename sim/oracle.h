@@ -1,0 +1,36 @@
+/* sim/oracle.h - what must hold, looked at while the run goes on.
+ *
+ * Called from the paravisor programs (points.c) and the loop, with the process
+ * that runs as the current one. Each ends the run as failed when it does not
+ * hold (run_failed()). */
+#ifndef SIM_ORACLE_H
+#define SIM_ORACLE_H
+
+#include "engine/custody.h"
+#include "engine/effect.h"
+#include "engine/lane.h"
+#include "sim/kernel.h"
+
+/* The partition's custody; the first thing of a run. */
+void oracle_start(struct custody *c);
+
+void oracle_process_has(struct world *w);
+void oracle_begins(void);             /* it loads a checkpoint */
+void oracle_takes_over(struct lane *l);
+void oracle_serves(void);
+/* Who changes what the guest can see is the one owner. */
+void oracle_owns(void);
+void oracle_effect(const struct effect *e, bool redo);
+
+/* A process is about to end, its memory is still there. */
+void oracle_ends(const struct process *p);
+/* Between two batches of the current process. */
+void oracle_batch(void);
+/* Of the run: events logged so far. */
+uint64_t oracle_events(void);
+/* The guest has ended: what it has seen, in its own words. */
+void oracle_guest(int status);
+/* Virtual time goes on: does the system? */
+void oracle_time(void);
+
+#endif

@@ -1,0 +1,137 @@
+/* Linked into each paravisor program: between its own functions lie the points
+ * at which it can be killed, and where the run learns what it works with. */
+#include "devices/guestmem.h"
+#include "devices/hands.h"
+#include "devices/uring.h"
+#include "engine/follow.h"
+#include "engine/lane.h"
+#include "servicing/commands.h"
+#include "servicing/registry.h"
+#include "sim/oracle.h"
+#include "sim/programs.h"
+#include "sim/run.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+int __wrap_follow_init(struct follower *f, struct world *w);
+int __real_follow_init(struct follower *f, struct world *w);
+int __wrap_follow_begin(struct follower *f, const struct custody *c,
+			const struct slot_codec *codec, void (*fresh)(struct world *w),
+			uint8_t fill, char *why);
+int __real_follow_begin(struct follower *f, const struct custody *c,
+			const struct slot_codec *codec, void (*fresh)(struct world *w),
+			uint8_t fill, char *why);
+int __wrap_lane_recover(struct lane *l, const struct follower *f);
+int __real_lane_recover(struct lane *l, const struct follower *f);
+void __wrap_log_append(struct log_writer *lw, const struct log_record *h, const void *payload,
+		       uint32_t len);
+void __real_log_append(struct log_writer *lw, const struct log_record *h, const void *payload,
+		       uint32_t len);
+void __wrap_log_commit(struct log_writer *lw);
+void __real_log_commit(struct log_writer *lw);
+void __wrap_hands_perform(struct hands *h, const struct effect *e, bool redo);
+void __real_hands_perform(struct hands *h, const struct effect *e, bool redo);
+void __wrap_hands_flush(struct hands *h);
+void __real_hands_flush(struct hands *h);
+void __wrap_hands_taken(struct hands *h);
+void __real_hands_taken(struct hands *h);
+int __wrap_uring_place(struct uring *u, const struct uring_request *r);
+int __real_uring_place(struct uring *u, const struct uring_request *r);
+int __wrap_guestmem_write(const struct guestmem *m, uint64_t gpa, const void *src, size_t len);
+int __real_guestmem_write(const struct guestmem *m, uint64_t gpa, const void *src, size_t len);
+void __wrap_fault_install(struct custody *c, const struct lane_state *lane);
+
+int __wrap_follow_init(struct follower *f, struct world *w)
+{
+	oracle_process_has(w);
+	return __real_follow_init(f, w);
+}
+
+int __wrap_follow_begin(struct follower *f, const struct custody *c,
+			const struct slot_codec *codec, void (*fresh)(struct world *w),
+			uint8_t fill, char *why)
+{
+	run_point(POINT_TURN);
+	oracle_begins();
+	return __real_follow_begin(f, c, codec, fresh, fill, why);
+}
+
+int __wrap_lane_recover(struct lane *l, const struct follower *f)
+{
+	int r;
+
+	oracle_takes_over(l);
+	r = __real_lane_recover(l, f);
+	oracle_serves();
+	return r;
+}
+
+void __wrap_log_append(struct log_writer *lw, const struct log_record *h, const void *payload,
+		       uint32_t len)
+{
+	__real_log_append(lw, h, payload, len);
+	run_point(POINT_TURN);
+}
+
+void __wrap_log_commit(struct log_writer *lw)
+{
+	run_point(POINT_TURN);
+	oracle_owns();
+	__real_log_commit(lw);
+	run_point(POINT_TURN);
+}
+
+void __wrap_hands_perform(struct hands *h, const struct effect *e, bool redo)
+{
+	run_point(POINT_EFFECT);
+	oracle_effect(e, redo);
+	__real_hands_perform(h, e, redo);
+	run_point(POINT_EFFECT);
+}
+
+void __wrap_hands_flush(struct hands *h)
+{
+	run_point(POINT_EFFECT);
+	oracle_owns();
+	__real_hands_flush(h);
+	run_point(POINT_EFFECT);
+}
+
+void __wrap_hands_taken(struct hands *h)
+{
+	run_point(POINT_TURN);
+	__real_hands_taken(h);
+	run_point(POINT_TURN);
+}
+
+int __wrap_uring_place(struct uring *u, const struct uring_request *r)
+{
+	run_point(POINT_EFFECT);
+	return __real_uring_place(u, r);
+}
+
+int __wrap_guestmem_write(const struct guestmem *m, uint64_t gpa, const void *src, size_t len)
+{
+	run_point(POINT_EFFECT);
+	return __real_guestmem_write(m, gpa, src, len);
+}
+
+/* Faults end the run: nobody is to catch them. */
+void __wrap_fault_install(struct custody *c, const struct lane_state *lane)
+{
+	(void)c;
+	(void)lane;
+}
+
+/* What main.c of the product has beside commands. */
+int command_usage(const char *name)
+{
+	(void)name;
+	return 2;
+}
+
+extern EXPORT const struct sim_program sim_program;
+EXPORT const struct sim_program sim_program = {
+	.main = cmd_paravisor, .registry = &program, .codec = &program_codec,
+	.variant = HOLDFAST_VARIANT,
+};

@@ -1,0 +1,10 @@
+/* sim/shrink.h - from a run that fails to a shorter one. */
+#ifndef SIM_SHRINK_H
+#define SIM_SHRINK_H
+
+#include "sim/run.h"
+
+/* Prints the command of the shortest run found that fails in the same way. */
+void shrink(const struct run_options *o, const struct run_result *r);
+
+#endif
