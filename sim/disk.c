@@ -8,6 +8,7 @@
 #include "sim/kernel.h"
 
 #include "engine/fact.h"
+#include "engine/limits.h"
 #include "sim/run.h"
 
 #include <errno.h>
@@ -38,6 +39,7 @@ static struct {
 	struct io_uring_sqe *sqe;     /* SQ */
 	struct io_uring_cqe *cqe;     /* CQ */
 	int16_t event;                /* object; 0 none */
+	int16_t file[LIMIT_FDS];      /* registered: objects, -1 none */
 	struct request request[REQUESTS];
 	uint16_t heap[REQUESTS + 1];  /* by due; [1] is the next */
 	unsigned n;
@@ -154,7 +156,8 @@ static void copy_memory(struct request *r, const struct io_uring_sqe *sqe)
 
 static void take(const struct io_uring_sqe *sqe)
 {
-	const struct object *o = object_of(sqe->fd);
+	bool fixed = sqe->flags & IOSQE_FIXED_FILE;
+	const struct object *o = fixed ? object_at(uring.file[sqe->fd]) : object_of(sqe->fd);
 	struct request *r;
 	uint16_t index;
 
@@ -330,6 +333,25 @@ int __wrap_io_uring_register_eventfd(struct io_uring *ring, int fd)
 	(void)ring;
 	uring.event = process_current()->fd[fd];
 	return 0;
+}
+
+int __wrap_io_uring_register_files_sparse(struct io_uring *ring, unsigned n)
+{
+	(void)ring;
+	fact(n == LIMIT_FDS);
+	memset(uring.file, 0xff, sizeof(uring.file));
+	return 0;
+}
+
+int __wrap_io_uring_register_files_update(struct io_uring *ring, unsigned from, const int *fds,
+					  unsigned n)
+{
+	const struct process *p = process_current();
+
+	(void)ring;
+	for (unsigned i = 0; i < n; i++)
+		uring.file[from + i] = fds[i] < 0 ? -1 : p->fd[fds[i]];
+	return (int)n;
 }
 
 int __wrap_io_uring_queue_mmap(int fd, struct io_uring_params *params, struct io_uring *ring)

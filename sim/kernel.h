@@ -73,7 +73,7 @@ struct fiber {
 };
 
 struct sim_kernel {
-	uint64_t now;                 /* ns */
+	uint64_t now, start;          /* ns */
 	uint64_t next_deadline;       /* not after the first deadline of any fiber */
 	uint64_t next_tick;           /* when disks and plan want to be looked at */
 	uint64_t steps;               /* times a fiber was resumed */

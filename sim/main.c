@@ -2,6 +2,8 @@
  *
  * Runs seeds one after another and tells of each what it was and how it ended.
  * Everything but real time depends on the options alone. */
+#include "servicing/commands.h"
+#include "servicing/options.h"
 #include "sim/one.h"
 #include "sim/programs.h"
 #include "sim/record.h"
@@ -15,16 +17,12 @@
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-static const char usage_text[] =
-	"usage: holdfast sim --seed N [--seeds COUNT] [--events M] [--faults all|none|LIST]\n"
-	"       [--acts N] [--hostile] [--shrink] [--state DIR] [--record FILE] [--json] [--verbose]\n"
-	"LIST: words with commas; -WORD switches one off. Words:\n";
-
 static int usage(void)
 {
-	fputs(usage_text, stderr);
+	command_usage("sim");
+	fputs("words of --faults:", stderr);
 	for (int i = 0; i < FAULTS; i++)
-		fprintf(stderr, "%s%s", i ? " " : "  ", fault_name((enum fault)i));
+		fprintf(stderr, " %s", fault_name((enum fault)i));
 	fputc('\n', stderr);
 	return EXIT_USAGE;
 }
@@ -79,25 +77,26 @@ struct arguments {
 	const char *record;
 };
 
-static int take_number(const char *text, uint64_t *ret)
+static int take_number(const char *name, uint64_t *ret)
 {
-	char *end;
+	unsigned long long n;
+	int r = command_number("sim", name, optarg, UINT64_MAX, &n);
 
-	*ret = strtoull(text, &end, 0);
-	return end == text || *end ? usage() : 0;
+	*ret = n;
+	return r;
 }
 
 static int take_option(int option, struct arguments *a)
 {
 	switch (option) {
 	case 's':
-		return take_number(optarg, &a->o.seed);
+		return take_number("seed", &a->o.seed);
 	case 'n':
-		return take_number(optarg, &a->seeds);
+		return take_number("seeds", &a->seeds);
 	case 'e':
-		return take_number(optarg, &a->o.events);
+		return take_number("events", &a->o.events);
 	case 'a':
-		return take_number(optarg, &a->o.plan_limit);
+		return take_number("acts", &a->o.plan_limit);
 	case 'f':
 		return take_faults(optarg, &a->o);
 	case 'd':
@@ -125,25 +124,11 @@ static int take_option(int option, struct arguments *a)
 
 static int parse(int argc, char **argv, struct arguments *a)
 {
-	static const struct option known[] = {
-		{ "seed", required_argument, NULL, 's' },
-		{ "seeds", required_argument, NULL, 'n' },
-		{ "events", required_argument, NULL, 'e' },
-		{ "acts", required_argument, NULL, 'a' },
-		{ "faults", required_argument, NULL, 'f' },
-		{ "state", required_argument, NULL, 'd' },
-		{ "record", required_argument, NULL, 'r' },
-		{ "hostile", no_argument, NULL, 'H' },
-		{ "shrink", no_argument, NULL, 'S' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "verbose", no_argument, NULL, 'v' },
-		{ NULL, 0, NULL, 0 },
-	};
 	int option, r = 0;
 
 	*a = (struct arguments){ .seeds = 1, .o = { .seed = 1, .events = 100000 } };
 	take_faults("all", &a->o);
-	while (!r && (option = getopt_long(argc, argv, "", known, NULL)) != -1)
+	while (!r && (option = command_option(argc, argv)) != -1)
 		r = take_option(option, a);
 	if (!r && (optind != argc || a->seeds == 0 || a->o.events == 0))
 		r = usage();
@@ -153,10 +138,13 @@ static int parse(int argc, char **argv, struct arguments *a)
 int main(int argc, char **argv)
 {
 	static char tail[ONE_TAIL];
+	static char name[] = "sim";
 	struct arguments a;
-	int r = parse(argc, argv, &a);
+	int r;
 	bool failed = false;
 
+	argv[0] = name;
+	r = parse(argc, argv, &a);
 	if (r || programs_load())
 		return r ? r : EXIT_FAILED;
 	for (uint64_t i = 0; i < a.seeds && !failed; i++, a.o.seed++) {

@@ -86,7 +86,7 @@ static _Noreturn void child(int fd)
 	started_ns = cpu_now_ns();
 	turn_away_output();
 	alarm(PATIENCE_S);
-	kernel.now = START_NS;
+	kernel.now = kernel.start = START_NS;
 	kernel.next_deadline = UINT64_MAX;
 	kernel.schedule.state = options.seed * 4 + 0;
 	kernel.host.state = options.seed * 4 + 1;

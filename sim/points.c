@@ -39,7 +39,7 @@ int __wrap_uring_place(struct uring *u, const struct uring_request *r);
 int __real_uring_place(struct uring *u, const struct uring_request *r);
 int __wrap_guestmem_write(const struct guestmem *m, uint64_t gpa, const void *src, size_t len);
 int __real_guestmem_write(const struct guestmem *m, uint64_t gpa, const void *src, size_t len);
-void __wrap_fault_install(struct custody *c, const struct lane_state *lane);
+void __wrap_fault_install(struct custody *c, const void *point);
 
 int __wrap_follow_init(struct follower *f, struct world *w)
 {
@@ -117,10 +117,10 @@ int __wrap_guestmem_write(const struct guestmem *m, uint64_t gpa, const void *sr
 }
 
 /* Faults end the run: nobody is to catch them. */
-void __wrap_fault_install(struct custody *c, const struct lane_state *lane)
+void __wrap_fault_install(struct custody *c, const void *point)
 {
 	(void)c;
-	(void)lane;
+	(void)point;
 }
 
 /* What main.c of the product has beside commands. */

@@ -91,7 +91,7 @@ void run_done(void)
 {
 	result.events = oracle_events();
 	result.steps = kernel.steps;
-	result.virtual_ns = kernel.now;
+	result.virtual_ns = kernel.now - kernel.start;
 	result.completions = kernel_events.completions;
 	kernel.over = true;
 }
