@@ -260,6 +260,11 @@ unsigned hands_requests_of(const struct hands *h, uint32_t epoch)
 	return uring_requests_of(&h->uring, epoch);
 }
 
+void hands_kick_owner(const struct hands *h)
+{
+	hands_ring(h->kick_fd);
+}
+
 void hands_kick_partition(const struct hands *h)
 {
 	if (h)

@@ -70,6 +70,9 @@ double hands_patience(const struct hands *h);
 /* Requests submitted by the owner of @epoch that have no completion taken. */
 unsigned hands_requests_of(const struct hands *h, uint32_t epoch);
 
+/* Makes the owner turn its loop. Any process. */
+void hands_kick_owner(const struct hands *h);
+
 /* Makes the partition look at custody. Any process. */
 void hands_kick_partition(const struct hands *h);
 

@@ -18,6 +18,20 @@ struct follow_pending {
 	uint8_t bytes[PENDING_BYTES];
 };
 
+/* Own effects: of the pending events stepped ahead, in their order, and of the
+ * confirms that were rejected. The bytes are used from the front and forgotten
+ * together, when neither list holds anything. */
+enum { REJECTED_MAX = 1024, OWN_BYTES = 16 << 20 };
+struct follow_own {
+	unsigned ahead, rejected;
+	uint32_t used;
+	struct own_effects {
+		uint64_t seq;
+		uint32_t at, len;
+	} turn[PENDING_MAX], reject[REJECTED_MAX];
+	uint8_t bytes[OWN_BYTES];
+};
+
 int follow_init(struct follower *f, struct world *w)
 {
 	*f = (struct follower){ .world = w };
@@ -34,6 +48,7 @@ int follow_init(struct follower *f, struct world *w)
 void follow_deinit(struct follower *f)
 {
 	free(f->pending);
+	free(f->own);
 	free(f->buffer);
 	*f = (struct follower){ 0 };
 }
@@ -146,21 +161,78 @@ static bool compare(struct follower *f, uint64_t seq, const uint8_t *recorded, u
 	}
 }
 
-int follow_step(struct follower *f, const struct log_record *h, const void *payload,
-		const uint8_t *recorded, uint32_t len)
+/* A log in a ring may hold, further on, that this confirm was rejected by a
+ * take-over, and what was put in its place. Reads ahead with the other part of
+ * the buffer. */
+static bool was_rejected(const struct follower *f, uint64_t seq, const struct turn *t)
+{
+	struct log_reader ahead = f->reader;
+	struct log_record h;
+	const uint8_t *payload;
+
+	if (!f->reader.ring)
+		return false;
+	ahead.scratch = f->buffer + LOG_SCRATCH;
+	while (log_read(&ahead, &h, &payload) == LOG_OK) {
+		struct log_confirm c;
+
+		if (h.type != LOG_INSTEAD || h.seq != seq || h.len < sizeof(c))
+			continue;
+		return h.len - sizeof(c) == t->bytes &&
+		       memcmp(payload + sizeof(c), t->effects, t->bytes) == 0;
+	}
+	return false;
+}
+
+static bool keep_own(struct follow_own *o, struct own_effects *at, uint64_t seq,
+		     const struct turn *t)
+{
+	if (t->bytes > OWN_BYTES - o->used)
+		return false;
+	*at = (struct own_effects){ .seq = seq, .at = o->used, .len = t->bytes };
+	if (t->bytes)
+		memcpy(o->bytes + o->used, t->effects, t->bytes);
+	o->used += t->bytes;
+	return true;
+}
+
+static int reject(struct follow_own *o, uint64_t seq, const struct turn *t)
+{
+	if (o->rejected == REJECTED_MAX || !keep_own(o, &o->reject[o->rejected], seq, t))
+		return FOLLOW_E_ROOM;
+	o->rejected++;
+	return FOLLOW_OK;
+}
+
+/* Steps, and compares with @recorded. */
+static int step(struct follower *f, const struct log_record *h, const void *payload,
+		const uint8_t *recorded, uint32_t len, struct turn *ret)
 {
 	struct event ev = event_of(h, payload);
-	struct turn t;
 	bool same;
 
 	if (!legal(f, h))
 		return FOLLOW_E_DAMAGED;
-	t = world_turn(f->world, &ev);
+	*ret = world_turn(f->world, &ev);
 	f->events++;
-	same = compare(f, h->seq, recorded, len, &t);
+	same = compare(f, h->seq, recorded, len, ret);
 	if (f->on_turn)
-		f->on_turn(f->user, h, payload, &t);
-	return same ? FOLLOW_OK : FOLLOW_E_DIVERGED;
+		f->on_turn(f->user, h, payload, ret);
+	if (world_beyond(f->world))
+		return FOLLOW_E_LEVEL;
+	return same || was_rejected(f, h->seq, ret) ? FOLLOW_OK : FOLLOW_E_DIVERGED;
+}
+
+int follow_step(struct follower *f, const struct log_record *h, const void *payload,
+		const uint8_t *recorded, uint32_t len)
+{
+	struct turn t;
+	int r = step(f, h, payload, recorded, len, &t);
+
+	if (r != FOLLOW_E_DIVERGED || !f->own)
+		return r;
+	r = reject(f->own, h->seq, &t);
+	return r == FOLLOW_OK && !f->overrules ? FOLLOW_E_DIVERGED : r;
 }
 
 static bool keep_pending(struct follow_pending *p, const struct log_record *h, uint64_t position,
@@ -182,17 +254,65 @@ static bool keep_pending(struct follow_pending *p, const struct log_record *h, u
 	return true;
 }
 
+/* The effects that a confirm, or what is laid out like one, holds of the
+ * pending event @n. */
+static bool holds_effects(const struct follower *f, const struct log_record *h,
+			  const uint8_t *payload, unsigned n, struct log_confirm *ret)
+{
+	const struct follow_pending *p = f->pending;
+
+	if (h->len < sizeof(*ret) || n >= p->n || p->item[n].h.seq != h->seq)
+		return false;
+	memcpy(ret, payload, sizeof(*ret));
+	return ret->bytes == h->len - sizeof(*ret);
+}
+
+/* What was proposed and stepped already is borne out. */
+static int confirm_ahead(struct follower *f)
+{
+	struct follow_own *o = f->own;
+
+	f->pending->first++;
+	o->ahead--;
+	memmove(o->turn, o->turn + 1, o->ahead * sizeof(*o->turn));
+	if (o->ahead == 0 && o->rejected == 0)
+		o->used = 0;
+	return FOLLOW_OK;
+}
+
+static int propose(struct follower *f, const struct log_record *h, const uint8_t *payload)
+{
+	struct follow_pending *p = f->pending;
+	struct follow_own *o = f->own;
+	struct log_confirm c;
+	struct turn t;
+	unsigned n;
+	int r;
+
+	if (!o)
+		return FOLLOW_OK;
+	n = p->first + o->ahead;
+	if (!holds_effects(f, h, payload, n, &c))
+		return FOLLOW_E_DAMAGED;
+	r = step(f, &p->item[n].h, p->bytes + p->item[n].at, payload + sizeof(c), c.bytes, &t);
+	if (r != FOLLOW_OK && r != FOLLOW_E_DIVERGED)
+		return r;
+	if (!keep_own(o, &o->turn[o->ahead], h->seq, &t))
+		return FOLLOW_E_ROOM;
+	o->ahead++;
+	return f->overrules ? FOLLOW_OK : r;
+}
+
 static int confirm(struct follower *f, const struct log_record *h, const uint8_t *payload)
 {
 	struct follow_pending *p = f->pending;
 	struct log_confirm c;
 	unsigned n = p->first;
 
-	if (h->len < sizeof(c) || p->first == p->n || p->item[n].h.seq != h->seq)
+	if (!holds_effects(f, h, payload, n, &c))
 		return FOLLOW_E_DAMAGED;
-	memcpy(&c, payload, sizeof(c));
-	if (c.bytes != h->len - sizeof(c))
-		return FOLLOW_E_DAMAGED;
+	if (follow_ahead(f))
+		return confirm_ahead(f);
 	p->first++;
 	return follow_step(f, &p->item[n].h, p->bytes + p->item[n].at, payload + sizeof(c),
 			   c.bytes);
@@ -244,6 +364,8 @@ int follow_record(struct follower *f, const struct log_record *h, uint64_t posit
 								      : FOLLOW_E_DAMAGED;
 	if (h->type == LOG_QUARANTINE)
 		return replace(f->pending, h, payload) ? FOLLOW_OK : FOLLOW_E_DAMAGED;
+	if (h->type == LOG_PROPOSE)
+		return propose(f, h, payload);
 	return h->type == LOG_CONFIRM ? confirm(f, h, payload) : FOLLOW_OK;
 }
 
@@ -293,4 +415,45 @@ const struct log_record *follow_pending_at(const struct follower *f, unsigned n,
 uint64_t follow_pending_position(const struct follower *f, unsigned n)
 {
 	return f->pending->item[f->pending->first + n].position;
+}
+
+/* ---- a predecessor ------------------------------------------------------------ */
+
+int follow_own_init(struct follower *f)
+{
+	f->own = malloc(sizeof(*f->own));
+	if (!f->own)
+		return -ENOMEM;
+	f->own->ahead = f->own->rejected = f->own->used = 0;
+	return 0;
+}
+
+void follow_resume(struct follower *f, const struct custody *c, uint64_t position, uint64_t chain)
+{
+	follow_pending_clear(f);
+	f->own->ahead = f->own->rejected = f->own->used = 0;
+	f->redo_marked = f->overrules = false;
+	f->events = f->divergences = f->expected = 0;
+	log_reader_init(&f->reader, &c->lane_words[0], c->lane_ring, position, chain, f->buffer);
+}
+
+unsigned follow_ahead(const struct follower *f)
+{
+	return f->own ? f->own->ahead : 0;
+}
+
+const uint8_t *follow_ahead_at(const struct follower *f, unsigned n, uint32_t *ret_len)
+{
+	*ret_len = f->own->turn[n].len;
+	return f->own->bytes + f->own->turn[n].at;
+}
+
+const uint8_t *follow_rejected(const struct follower *f, unsigned n, uint64_t *ret_seq,
+			       uint32_t *ret_len)
+{
+	if (!f->own || n >= f->own->rejected)
+		return NULL;
+	*ret_seq = f->own->reject[n].seq;
+	*ret_len = f->own->reject[n].len;
+	return f->own->bytes + f->own->reject[n].at;
 }

@@ -26,6 +26,7 @@ typedef void follow_turn(void *user, const struct log_record *event, const void 
 			 const struct turn *turn);
 
 struct follow_pending;               /* events without a confirm record */
+struct follow_own;                   /* effects of its own, of turns that no confirm bears out */
 
 struct follower {
 	struct world *world;
@@ -36,6 +37,8 @@ struct follower {
 	uint64_t redo_position, redo_chain, redo_seq;
 	bool redo_marked;
 	struct follow_pending *pending;
+	struct follow_own *own;          /* NULL: not a predecessor */
+	bool overrules;                  /* a confirm that differs is rejected, and read on */
 	follow_differs *differs;
 	follow_turn *on_turn;
 	void *user;
@@ -47,6 +50,8 @@ enum {
 	FOLLOW_E_LAPPED = 1,    /* begin again: follow_begin() */
 	FOLLOW_E_DAMAGED = 2,   /* the log does not hold together at reader.position */
 	FOLLOW_E_DIVERGED = 3,  /* an unexpected difference; the world is not to be trusted */
+	FOLLOW_E_LEVEL = 4,     /* the level was raised above what this build serves */
+	FOLLOW_E_ROOM = 5,      /* more effects of its own than there is room for */
 };
 
 /* @w: made by world_new(), owned by the caller. -ENOMEM or 0. */
@@ -79,6 +84,26 @@ const struct log_record *follow_pending_at(const struct follower *f, unsigned n,
 /* Log position of the nth of them. */
 uint64_t follow_pending_position(const struct follower *f, unsigned n);
 void follow_pending_clear(struct follower *f);
+
+/* ---- a predecessor ----
+ *
+ * It was the owner up to a cut and follows on with the world it has. It steps
+ * what is only proposed, so that it can vote, and keeps the effects it computed
+ * until a confirm bears them out. What it keeps is what it will confirm, or put
+ * in the place of a confirm it rejects, when it is the owner again. */
+
+/* Allocates what is kept. -ENOMEM or 0. */
+int follow_own_init(struct follower *f);
+/* Follows from @position and @chain, where the world is, on. */
+void follow_resume(struct follower *f, const struct custody *c, uint64_t position, uint64_t chain);
+/* Pending events, from the oldest on, that were stepped by their proposal. The
+ * world's sequence is that many turns ahead of the last confirmed one. */
+unsigned follow_ahead(const struct follower *f);
+/* Own effects of the @n-th of them. */
+const uint8_t *follow_ahead_at(const struct follower *f, unsigned n, uint32_t *ret_len);
+/* Own effects of the @n-th rejected confirm, oldest first; NULL behind the last. */
+const uint8_t *follow_rejected(const struct follower *f, unsigned n, uint64_t *ret_seq,
+			       uint32_t *ret_len);
 
 /* The confirm record's payload begins with this, then the effects follow. */
 struct log_confirm {

@@ -4,9 +4,9 @@
 #include "engine/lane.h"
 
 #include "engine/fact.h"
+#include "engine/vote.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Of a ring: how far the newest checkpoint is behind. A take-over after a death
@@ -18,6 +18,15 @@ enum { CHECKPOINT_PART = 32 };
  * was filled lets the next be twice as large. */
 enum { FIRST_BATCH = 4 };
 
+/* A checkpoint is nothing to make while the guest waits for its new owner: the
+ * next is half a part away at least. */
+static uint64_t checkpointed(const struct log_writer *lw, const struct custody *c)
+{
+	uint64_t newest = slot_newest(c), half = lw->size / CHECKPOINT_PART / 2;
+
+	return lw->end > half && newest < lw->end - half ? lw->end - half : newest;
+}
+
 void lane_start(struct lane *l, struct custody *c, struct world *w, const struct slot_codec *codec,
 		const struct lane_ops *ops, void *hands, uint32_t epoch, const struct follower *f)
 {
@@ -26,7 +35,7 @@ void lane_start(struct lane *l, struct custody *c, struct world *w, const struct
 	log_writer_init(&l->log, &c->lane_words[0], c->lane_ring, 0, f->reader.position,
 			f->reader.chain, slot_keep(c));
 	l->seq = world_lane_const(w)->seq;
-	l->checkpointed = f->cut.position;
+	l->checkpointed = checkpointed(&l->log, c);
 }
 
 /* Events offered together have one time; it never goes back. */
@@ -64,10 +73,12 @@ bool lane_offer(struct lane *l, const struct lane_event *e)
 	return true;
 }
 
-static void append_confirm(struct lane *l, uint64_t seq, uint64_t time_ns, const struct turn *t)
+/* A confirm, or a record that is laid out like one. Returns its position. */
+static uint64_t append_turn(struct lane *l, enum log_type type, uint64_t seq, uint64_t time_ns,
+			    const struct turn *t)
 {
 	struct log_confirm c = { .n_effects = t->n_effects, .bytes = t->bytes };
-	struct log_record h = { .seq = seq, .time_ns = time_ns, .type = LOG_CONFIRM,
+	struct log_record h = { .seq = seq, .time_ns = time_ns, .type = (uint16_t)type,
 				.epoch = l->epoch };
 	uint32_t len = (uint32_t)sizeof(c) + t->bytes;
 	uint8_t *payload = log_reserve(&l->log, len);
@@ -75,9 +86,11 @@ static void append_confirm(struct lane *l, uint64_t seq, uint64_t time_ns, const
 	memcpy(payload, &c, sizeof(c));
 	memcpy(payload + sizeof(c), t->effects, t->bytes);
 	log_append(&l->log, &h, payload, len);
+	return l->log.end - log_cost(len);
 }
 
-static void perform_all(struct lane *l, uint64_t seq, const uint8_t *bytes, uint32_t len)
+static void perform_all(struct lane *l, uint64_t seq, const uint8_t *bytes, uint32_t len,
+			bool redo)
 {
 	uint32_t at = 0, n = 0;
 	struct effect e;
@@ -86,7 +99,7 @@ static void perform_all(struct lane *l, uint64_t seq, const uint8_t *bytes, uint
 	l->point.seq = seq;
 	while (effect_next(world_registry(l->world), bytes, len, seq, &at, &n, &e, &bad)) {
 		l->point.effect = n;
-		l->ops->perform(l->hands, &e, false);
+		l->ops->perform(l->hands, &e, redo);
 	}
 	fact(!bad);
 }
@@ -124,11 +137,12 @@ static const struct log_record *replace_event(struct lane *l, const struct log_r
 	return record_at(l, l->log.end - log_cost(len));
 }
 
-/* Steps the first @n staged events and closes each turn in the log. The
- * confirm records start at the returned position. */
-static void step_staged(struct lane *l, unsigned n, uint64_t *ret_confirm)
+/* Steps staged events from @first up to @n and writes what they ask for as
+ * records of @type, whose positions are returned. */
+static void step_staged(struct lane *l, unsigned first, unsigned n, enum log_type type,
+			uint64_t *ret_at)
 {
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = first; i < n; i++) {
 		const struct log_record *h = record_at(l, l->staged[i]);
 		struct event ev;
 		struct turn t;
@@ -139,22 +153,63 @@ static void step_staged(struct lane *l, unsigned n, uint64_t *ret_confirm)
 		l->point.effect = 0;
 		l->point.seq = ev.seq;
 		t = world_turn(l->world, &ev);
-		append_confirm(l, ev.seq, ev.time_ns, &t);
-		ret_confirm[i] = l->log.end -
-				 log_cost((uint32_t)sizeof(struct log_confirm) + t.bytes);
+		ret_at[i] = append_turn(l, type, ev.seq, ev.time_ns, &t);
 	}
 	l->point.seq = 0;
 	log_commit(&l->log);
 }
 
-static void perform_staged(struct lane *l, unsigned n, const uint64_t *confirm)
+/* ---- the vote ------------------------------------------------------------------ */
+
+/* A predecessor that runs is done within a batch's time; one that is not
+ * scheduled for so long is not waited for. */
+static const uint64_t vote_ns = 250000000;
+
+static bool is_voted(struct lane *l, unsigned n)
+{
+	if (l->vote_until == 0)
+		return false;
+	if (record_at(l, l->staged[n - 1])->seq <= l->vote_until && vote_is_open(l->c))
+		return true;
+	l->vote_until = 0;
+	l->refused = !vote_close(l->c);
+	return l->refused;
+}
+
+/* The predecessor agrees: each proposal becomes a confirm. */
+static bool confirm_proposed(struct lane *l, unsigned n, uint64_t *at)
+{
+	l->refused = vote_await(l->c, record_at(l, l->staged[n - 1])->seq, vote_ns) ==
+		     VOTE_E_REFUSED;
+	if (l->refused)
+		return false;
+	for (unsigned i = 0; i < n; i++) {
+		const struct log_record *h = record_at(l, at[i]);
+		const uint8_t *p = (const uint8_t *)(h + 1);
+		struct log_confirm c;
+		struct turn t;
+
+		memcpy(&c, p, sizeof(c));
+		t = (struct turn){ .effects = p + sizeof(c), .bytes = c.bytes,
+				   .n_effects = c.n_effects };
+		at[i] = append_turn(l, LOG_CONFIRM, h->seq, h->time_ns, &t);
+	}
+	log_commit(&l->log);
+	return true;
+}
+
+/* ---- a batch ------------------------------------------------------------------- */
+
+/* The first @redo of them as if they could have been performed already: the
+ * hands were derived from a world that had stepped them. */
+static void perform_staged(struct lane *l, unsigned n, const uint64_t *confirm, unsigned redo)
 {
 	for (unsigned i = 0; i < n; i++) {
 		const struct log_record *h = record_at(l, confirm[i]);
 		const uint8_t *p = (const uint8_t *)(h + 1);
 
 		perform_all(l, h->seq, p + sizeof(struct log_confirm),
-			    h->len - (uint32_t)sizeof(struct log_confirm));
+			    h->len - (uint32_t)sizeof(struct log_confirm), i < redo);
 	}
 	l->point.seq = 0;
 	l->ops->flush(l->hands);
@@ -177,11 +232,16 @@ static void close_batch(struct lane *l, unsigned n)
 
 static void run_staged(struct lane *l)
 {
-	uint64_t confirm[ARRAY_LEN(l->staged)];
+	uint64_t at[ARRAY_LEN(l->staged)];
 	unsigned n = l->n;
+	bool voted = is_voted(l, n);
 
-	step_staged(l, n, confirm);
-	perform_staged(l, n, confirm);
+	if (l->refused)
+		return;
+	step_staged(l, 0, n, voted ? LOG_PROPOSE : LOG_CONFIRM, at);
+	if (voted && !confirm_proposed(l, n, at))
+		return;
+	perform_staged(l, n, at, 0);
 	close_batch(l, n);
 	atomic_fetch_add_explicit(&l->c->stats->turns, n, memory_order_relaxed);
 }
@@ -208,6 +268,8 @@ unsigned lane_batch(struct lane *l)
 {
 	unsigned n;
 
+	if (l->refused)
+		return 0;
 	if (l->log.end - l->checkpointed > l->log.size / CHECKPOINT_PART && l->n == 0)
 		l->input_stopped = lane_checkpoint(l) < 0 && log_room(&l->log) < batch_room(l);
 	if (l->input_stopped && log_room(&l->log) < batch_room(l)) {
@@ -226,7 +288,7 @@ unsigned lane_batch(struct lane *l)
 
 void lane_settle(struct lane *l)
 {
-	if (l->n)
+	if (l->n && !l->refused)
 		run_staged(l);
 }
 
@@ -248,6 +310,7 @@ int lane_checkpoint(struct lane *l)
 
 /* Effects that killed two owners: never performed, their machines quarantined. */
 struct voided {
+	const struct follower *f;         /* what it rejected is not performed either */
 	unsigned n, n_machines;
 	uint64_t id[WIRE_FAULTS / 2];
 	struct effect_head machine[WIRE_FAULTS / 2];
@@ -262,19 +325,29 @@ static bool is_void(const struct voided *v, uint64_t id)
 	return false;
 }
 
+static bool is_rejected(const struct follower *f, uint64_t seq)
+{
+	uint64_t other;
+	uint32_t len;
+
+	for (unsigned n = 0; follow_rejected(f, n, &other, &len); n++) {
+		if (other == seq)
+			return true;
+	}
+	return false;
+}
+
 typedef void redo_visit(struct lane *l, struct voided *v, const struct log_record *h,
 			const uint8_t *payload);
 
 /* Walks the log behind the first confirm above DONE. */
 static int redo_walk(struct lane *l, const struct follower *f, struct voided *v, redo_visit *visit)
 {
-	uint8_t *scratch = malloc(LOG_SCRATCH);
 	struct log_reader lr;
 	int r = 0;
 
-	if (!scratch)
-		return -ENOMEM;
-	log_reader_init(&lr, l->log.words, l->log.ring, f->redo_position, f->redo_chain, scratch);
+	log_reader_init(&lr, l->log.words, l->log.ring, f->redo_position, f->redo_chain,
+			f->buffer);
 	for (;;) {
 		struct log_record h;
 		const uint8_t *payload;
@@ -288,7 +361,6 @@ static int redo_walk(struct lane *l, const struct follower *f, struct voided *v,
 		}
 		visit(l, v, &h, payload);
 	}
-	free(scratch);
 	return r;
 }
 
@@ -331,7 +403,8 @@ static void perform_again(struct lane *l, struct voided *v, const struct log_rec
 	struct effect e;
 	bool bad;
 
-	if (h->type != LOG_CONFIRM || h->seq <= atomic_load(&l->log.words->done))
+	if (h->type != LOG_CONFIRM || h->seq <= atomic_load(&l->log.words->done) ||
+	    is_rejected(v->f, h->seq))
 		return;
 	payload += sizeof(struct log_confirm);
 	l->point.seq = h->seq;
@@ -347,14 +420,10 @@ static void perform_again(struct lane *l, struct voided *v, const struct log_rec
 }
 
 /* Performs again what lies above DONE, in the order of the log. */
-static int redo(struct lane *l, const struct follower *f, struct voided *v)
+static int redo(struct lane *l, const struct follower *f, struct voided *v, uint64_t done)
 {
-	uint64_t done = atomic_load_explicit(&l->log.words->done, memory_order_acquire);
-	int r;
+	int r = redo_walk(l, f, v, collect_void);
 
-	if (!f->redo_marked || done >= world_lane_const(l->world)->seq)
-		return 0;
-	r = redo_walk(l, f, v, collect_void);
 	if (r < 0)
 		return r;
 	append_voids(l, v, done);
@@ -378,7 +447,7 @@ static void quarantine(struct lane *l, const struct voided *v)
 }
 
 /* Takes over the follower's unconfirmed events: they lie below the tail. */
-static int stage_pending(struct lane *l, const struct follower *f)
+static int stage_pending(struct lane *l, const struct follower *f, uint64_t confirmed)
 {
 	unsigned n = follow_pending_count(f);
 
@@ -387,28 +456,77 @@ static int stage_pending(struct lane *l, const struct follower *f)
 	for (unsigned i = 0; i < n; i++)
 		l->staged[i] = follow_pending_position(f, i);
 	l->n = n;
-	l->seq = world_lane_const(l->world)->seq + n;
+	l->seq = confirmed + n;
 	return 0;
+}
+
+static unsigned count_effects(const struct lane *l, const uint8_t *bytes, uint32_t len)
+{
+	uint32_t at = 0, n = 0;
+	struct effect e;
+	bool bad;
+
+	while (effect_next(world_registry(l->world), bytes, len, 0, &at, &n, &e, &bad))
+		;
+	return n;
+}
+
+/* Own effects in the place of rejected ones; what was not done yet is done. */
+static void stand_in(struct lane *l, const struct follower *f, uint64_t done)
+{
+	const uint8_t *bytes;
+	uint64_t seq;
+	uint32_t len;
+
+	for (unsigned n = 0; (bytes = follow_rejected(f, n, &seq, &len)) != NULL; n++) {
+		struct turn t = { .effects = bytes, .bytes = len,
+				  .n_effects = count_effects(l, bytes, len) };
+
+		append_turn(l, LOG_INSTEAD, seq, world_lane_const(l->world)->time_ns, &t);
+		if (seq > done)
+			perform_all(l, seq, bytes, len, true);
+	}
+	log_commit(&l->log);
+}
+
+/* What a predecessor has stepped ahead is confirmed as it computed it. */
+static void run_recovered(struct lane *l, const struct follower *f)
+{
+	uint64_t at[ARRAY_LEN(l->staged)];
+	unsigned ahead = follow_ahead(f), n = l->n;
+
+	for (unsigned i = 0; i < ahead; i++) {
+		const struct log_record *h = record_at(l, l->staged[i]);
+		struct turn t = { 0 };
+
+		t.effects = follow_ahead_at(f, i, &t.bytes);
+		t.n_effects = count_effects(l, t.effects, t.bytes);
+		at[i] = append_turn(l, LOG_CONFIRM, h->seq, h->time_ns, &t);
+	}
+	step_staged(l, ahead, n, LOG_CONFIRM, at);
+	perform_staged(l, n, at, ahead);
+	close_batch(l, n);
 }
 
 int lane_recover(struct lane *l, const struct follower *f)
 {
-	uint64_t confirmed = world_lane_const(l->world)->seq;
-	struct voided v = { 0 };
-	int r = stage_pending(l, f);
+	uint64_t confirmed = world_lane_const(l->world)->seq - follow_ahead(f);
+	uint64_t done = atomic_load_explicit(&l->log.words->done, memory_order_acquire);
+	struct voided v = { .f = f };
+	int r = stage_pending(l, f, confirmed);
 
+	if (r == 0 && f->redo_marked && done < confirmed)
+		r = redo(l, f, &v, done);
 	if (r < 0)
 		return r;
-	r = redo(l, f, &v);
-	if (r < 0)
-		return r;
+	stand_in(l, f, done);
 	l->ops->flush(l->hands);
 	l->ops->answers(l->hands, l);
 	log_commit(&l->log);
 	atomic_store_explicit(&l->log.words->done, confirmed, memory_order_release);
 	l->recovering = true;
 	if (l->n)
-		run_staged(l);
+		run_recovered(l, f);
 	l->recovering = false;
 	quarantine(l, &v);
 	l->ops->rebuild(l->hands, l->world);

@@ -7,7 +7,8 @@
  *   perform all effects, flush
  *   append the hands' answers (they open the next batch), store the tail
  *   store DONE
- * so a death at any point leaves what DESIGN §4 says. */
+ * so a death at any point leaves what DESIGN §4 says. While the predecessor
+ * votes, effects are proposed first and confirmed when it agrees. */
 #ifndef ENGINE_LANE_H
 #define ENGINE_LANE_H
 
@@ -51,6 +52,8 @@ struct lane {
 	bool input_stopped;           /* the log is nearly full and no checkpoint could be made */
 	bool recovering;              /* staged events may be such that killed an owner */
 	struct fault_point point;     /* what a fault now would be about */
+	uint64_t vote_until;          /* turns up to here are voted on; 0: none */
+	bool refused;                 /* the predecessor refused a staged turn: no more is done */
 };
 
 /* What the hands hand in. @fixed and @tail are copied. */
@@ -72,8 +75,10 @@ void lane_start(struct lane *l, struct custody *c, struct world *w, const struct
 		const struct lane_ops *ops, void *hands, uint32_t epoch, const struct follower *f);
 
 /* Redo: performs again, from the confirm records and never by stepping, every
- * effect of confirmed turns above DONE. Then steps the unconfirmed tail. What
- * killed two owners is not tried again: the machine is quarantined, by a record
+ * effect of confirmed turns above DONE. Then confirms what a predecessor has
+ * stepped ahead, and steps the rest of the unconfirmed tail. Confirms that it
+ * rejected are told to be so, with its own effects in their place. What killed
+ * two owners is not tried again: the machine is quarantined, by a record
  * LOG_QUARANTINE in place of an event, by LOG_VOID and an event for an effect.
  * Returns 0, or -EBADMSG when the log does not hold together. */
 int lane_recover(struct lane *l, const struct follower *f);

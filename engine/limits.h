@@ -63,4 +63,7 @@ enum {
 	LIMIT_BREAKPOINTS = 32,       /* of one console */
 };
 
+/* The longest a follower is asked to follow, before or after a flip: a day. */
+#define LIMIT_SERVICE_NS (86400ull * 1000000000)
+
 #endif

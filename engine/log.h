@@ -20,6 +20,10 @@ enum log_type {
 	LOG_PAD = 3,        /* nothing up to the end of the ring */
 	LOG_VOID = 4,       /* one effect of the confirmed turn `seq` will never be performed */
 	LOG_QUARANTINE = 5, /* takes the place of the event of `seq`, which has no confirm yet */
+	LOG_INSTEAD = 6,    /* the confirm of `seq` was rejected by a take-over; payload as a confirm's:
+			     * what stands in its place */
+	LOG_PROPOSE = 7,    /* as a confirm, but it waits for the predecessor's vote: nothing of it
+			     * has happened before its confirm follows */
 };
 
 struct log_record {

@@ -4,7 +4,11 @@
 #include <errno.h>
 #include <time.h>
 
-enum { NAMING_NS = 1000000000 }; /* who spawns a taker names it long before */
+enum {
+	NAMING_NS = 1000000000, /* who spawns a taker names it long before */
+	SLICE_NS = 10000000,    /* a wait for a mutex looks so often whether it still needs it */
+	LOOK_NS = 1000000,      /* how often an offering owner looks whether its successor lives */
+};
 
 int owner_lock(struct custody *c, unsigned slot, unsigned thread, uint64_t timeout_ns)
 {
@@ -42,15 +46,32 @@ static bool was_owner(const struct custody *c, unsigned slot)
 	return atomic_load(&c->proc[slot].state) == PROC_OWNER;
 }
 
+/* Passes through one mutex. A slot whose process was reaped meanwhile, or gave
+ * the guest on in order, needs no fence. */
+static int pass(struct custody *c, unsigned slot, unsigned thread, uint64_t timeout_ns)
+{
+	uint64_t until = mono_now_ns() + timeout_ns;
+
+	for (;;) {
+		int r = owner_lock(c, slot, thread, SLICE_NS);
+
+		if (r == 0)
+			owner_unlock(c, slot, thread);
+		if (r == 0 || !was_owner(c, slot))
+			return 0;
+		if (r != -ETIMEDOUT || mono_now_ns() > until)
+			return r;
+	}
+}
+
 /* Passes through every mutex of a slot: nobody of it can write any more. */
 static int fence(struct custody *c, unsigned slot, uint64_t timeout_ns)
 {
 	for (unsigned t = 0; t < LIMIT_THREADS; t++) {
-		int r = owner_lock(c, slot, t, timeout_ns);
+		int r = pass(c, slot, t, timeout_ns);
 
 		if (r < 0)
 			return r;
-		owner_unlock(c, slot, t);
 	}
 	return 0;
 }
@@ -105,13 +126,23 @@ int owner_offer(struct custody *c, unsigned slot, uint32_t epoch, unsigned succe
 	return 0;
 }
 
+/* Alive, and has not said that it gives up. */
+static bool may_accept(const struct custody *c, unsigned slot)
+{
+	const struct wire_proc *p = &c->proc[slot];
+
+	return atomic_load(&p->pid) != 0 && atomic_load(&p->state) != PROC_FAILED;
+}
+
 int owner_await(struct custody *c, unsigned slot, uint32_t epoch, uint64_t timeout_ns)
 {
 	uint64_t flipping = OWNER_WORD(epoch, slot, OWNER_FLIPPING);
-	uint64_t until = mono_now_ns() + timeout_ns, now;
+	uint64_t until = mono_now_ns() + timeout_ns;
+	uint32_t to = atomic_load(&c->h->flip_to);
 
-	while (atomic_load(&c->h->owner) == flipping && (now = mono_now_ns()) < until)
-		custody_owner_wait(c, flipping, until - now);
+	while (atomic_load(&c->h->owner) == flipping && mono_now_ns() < until &&
+	       may_accept(c, to))
+		custody_owner_wait(c, flipping, LOOK_NS);
 	if (!custody_owner_move(c, flipping, OWNER_WORD(epoch, slot, OWNER_OWNED))) {
 		atomic_store(&c->proc[slot].state, PROC_RETIRED);
 		return 0;

@@ -25,8 +25,9 @@ int owner_take(struct custody *c, unsigned slot, uint64_t timeout_ns, uint32_t *
 /* Planned, old side: OWNED -> FLIPPING. The caller has stopped its lanes and
  * stored the flip_* words; unlocks thread 0. 0, or -EPERM. */
 int owner_offer(struct custody *c, unsigned slot, uint32_t epoch, unsigned successor);
-/* Waits for the successor. 0: it has taken over. -ETIMEDOUT: the flip was
- * aborted, the old one owns again and holds its mutex. */
+/* Waits for the successor. 0: it has taken over. -ETIMEDOUT: it did not in
+ * time, is dead, or gave up; the flip was aborted, the old one owns again and
+ * holds its mutex. */
 int owner_await(struct custody *c, unsigned slot, uint32_t epoch, uint64_t timeout_ns);
 
 /* Planned, successor's side: passes through the old one's mutexes, then

@@ -112,6 +112,13 @@ int slot_load(const struct custody *c, const struct slot_codec *codec, struct wo
 	return r;
 }
 
+uint64_t slot_newest(const struct custody *c)
+{
+	unsigned slot = newest(c);
+
+	return slot == 2 ? 0 : c->slot_head[slot].position;
+}
+
 uint64_t slot_keep(const struct custody *c)
 {
 	uint64_t a = c->slot_head[0].position, b = c->slot_head[1].position;

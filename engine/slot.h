@@ -40,6 +40,9 @@ int slot_load(const struct custody *c, const struct slot_codec *codec, struct wo
 int slot_copy(const struct custody *c, bool older, uint8_t *buffer, size_t *ret_len,
 	      struct slot_cut *ret);
 
+/* Log position of the newest valid slot; 0: there is none. */
+uint64_t slot_newest(const struct custody *c);
+
 /* Log position of the older valid slot: what the writer must keep. */
 uint64_t slot_keep(const struct custody *c);
 

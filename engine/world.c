@@ -42,6 +42,7 @@ struct world {
 	uint8_t *deferred;             /* events put off, taken out again */
 	bool in_step, retiring;
 	unsigned raise_to;
+	bool beyond;                    /* a level above what this build serves was asked for */
 	world_watch *watch;
 	void *watch_user;
 };
@@ -181,12 +182,18 @@ void world_reset(struct world *w, uint8_t fill)
 		memset(a->generation, 0, a->desc->capacity * sizeof(*a->generation));
 		free_all(a);
 	}
+	w->beyond = false;
 	blobs_reset(&w->blobs, fill);
 	memset(w->inbox, fill, LIMIT_INBOX_BYTES);
 	memset(w->effects, fill, LIMIT_TURN_BYTES);
 	memset(w->scratch, fill, LIMIT_PAYLOAD);
 	w->lane = (struct lane_state){ .level = 1 };
 	w->inbox_head = w->inbox_end = 0;
+}
+
+bool world_beyond(const struct world *w)
+{
+	return w->beyond;
 }
 
 struct lane_state *world_lane(struct world *w)
@@ -565,8 +572,11 @@ unsigned sm_level(const struct sm_cx *cx)
 
 void sm_raise_level(struct sm_cx *cx, unsigned level)
 {
-	fact(level >= cx->world->lane.level && level <= cx->world->registry->max_level);
-	cx->world->raise_to = level;
+	fact(level >= cx->world->lane.level);
+	if (level <= cx->world->registry->max_level)
+		cx->world->raise_to = level;
+	else
+		cx->world->beyond = true;
 }
 
 /* ---- stepping ---------------------------------------------------------------- */

@@ -97,6 +97,10 @@ struct turn world_turn(struct world *w, const struct event *ev);
 bool effect_next(const struct registry *r, const uint8_t *bytes, uint32_t len, uint64_t seq,
 		 uint32_t *at, uint32_t *n, struct effect *ret, bool *ret_bad);
 
+/* A level was committed that this build does not serve: from that turn on the
+ * world is not to be trusted, until it is reset. */
+bool world_beyond(const struct world *w);
+
 struct lane_state *world_lane(struct world *w);
 const struct lane_state *world_lane_const(const struct world *w);
 const struct registry *world_registry(const struct world *w);

@@ -3,11 +3,12 @@
 
 #include "engine/fact.h"
 #include "statemachines/machines.h"
+#include "statemachines/records.h"
 
 #include <stdio.h>
 #include <string.h>
 
-void expect_load(struct expect *e, const struct custody *c)
+void expect_load(struct expect *e, const struct custody *c, uint32_t row)
 {
 	const struct wire_inbox *in = c->inbox;
 	uint64_t head = atomic_load(&in->head);
@@ -16,13 +17,14 @@ void expect_load(struct expect *e, const struct custody *c)
 	memset(e, 0, sizeof(*e));
 	for (uint64_t n = head; n-- > oldest;) {
 		const struct wire_notice *notice = &in->entry[n % ARRAY_LEN(in->entry)];
-		uint32_t bytes = notice->bytes;
+		uint32_t bytes = notice->bytes, skip = sizeof(struct rec_service_ask);
 
-		if (notice->op != OP_SERVICE)
+		if (notice->op != OP_SERVICE || notice->arg != row)
 			continue;
+		bytes = bytes > skip ? bytes - skip : 0;
 		if (bytes > sizeof(e->names) - 2)
 			bytes = sizeof(e->names) - 2;
-		memcpy(e->names, notice->data, bytes);
+		memcpy(e->names, notice->data + skip, bytes);
 		return;
 	}
 }

@@ -14,8 +14,9 @@ struct expect {
 	uint64_t passed;
 };
 
-/* Names from the newest OP_SERVICE notice in the inbox; none when there is none. */
-void expect_load(struct expect *e, const struct custody *c);
+/* Names from the OP_SERVICE notice in the inbox that brought the executable of
+ * row @row; none when there is none. */
+void expect_load(struct expect *e, const struct custody *c, uint32_t row);
 
 /* As follow_differs; @user: struct expect. */
 bool expect_differs(void *user, const struct divergence *d);

@@ -69,7 +69,7 @@ static void add_ownership(cJSON *tree, const struct custody *c)
 static void add_procs(cJSON *tree, const struct custody *c)
 {
 	static const char *const states[] = { "free", "spawned", "loading", "following", "ready",
-					      "owner", "retired", "failed" };
+					      "owner", "retired", "failed", "probation" };
 	static const char *const roles[] = { NULL, "first", "successor", "taker", "standby" };
 	cJSON *all = cJSON_AddObjectToObject(tree, "procs");
 

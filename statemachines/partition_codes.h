@@ -19,12 +19,17 @@ enum {
 	SERVING_FIRST = 1,
 	SERVING_PLANNED = 2,
 	SERVING_DEATH = 3,
+	SERVING_ROLLBACK = 4,
 	/* enum wire_operator */
 	OPERATOR_START = 3,
 	OPERATOR_SHUTDOWN = 4,
 	OPERATOR_POWER_OFF = 5,
 	OPERATOR_RESIZE = 11,
 	OPERATOR_DISK = 2,
+	/* enum wire_service_flag */
+	SERVICE_COMMIT = 1,
+	/* wire.h: WIRE_LEVEL_HIGHEST */
+	LEVEL_HIGHEST = 0xffff,
 };
 
 #endif

@@ -390,6 +390,8 @@ static void make_platform(struct life *l)
 		break;
 	case 4:
 		d.op = 4;
+		d.id = ((const struct servicing *)world_at(l->world, KIND_servicing, 0))->spawn_seq
+		       << 12;
 		set(l, KIND_servicing, 0, servicing_EV_COMMAND_DONE, &d, sizeof(d));
 		break;
 	case 5:

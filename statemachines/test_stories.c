@@ -258,38 +258,73 @@ static void take_over(struct story *s)
 	cr_assert_eq(world_live(story_world(s), KIND_scsi), 0);
 }
 
+/* The reply to the SPAWN of the turn @seq. */
+static void spawned_as(struct story *s, uint64_t seq, uint32_t slot)
+{
+	struct rec_command_done done = { .id = seq << 12, .op = 4, .value = slot };
+
+	RAISE(s, servicing, 0, COMMAND_DONE, done, NULL, 0);
+}
+
+/* SERVICE up to the flip and the new owner's first records. */
+static void replace(struct story *s, uint32_t slot)
+{
+	static const char names[] = "scsi.GUEST_WRITE.tail";
+	struct rec_operator op = { .op = 6, .arg = 33, .token = 9 };
+	struct rec_service_ask ask = { .follow_events = 10, .voting = 256,
+				       .probation_ns = 10000000000 };
+	struct rec_owner_facts facts = { .followed = 12, .serves = 2, .slot = slot };
+	struct rec_successor next = { .slot = slot, .seq = 5 };
+	uint8_t tail[sizeof(ask) + sizeof(names)];
+
+	memcpy(tail, &ask, sizeof(ask));
+	memcpy(tail + sizeof(ask), names, sizeof(names));
+	RAISE(s, servicing, 0, SERVICE, op, tail, sizeof(tail));
+	spawned_as(s, story_seq(s), slot);
+	RAISE(s, servicing, 0, SUCCESSOR_READY, next, NULL, 0);
+	cr_assert_eq(story_effects(s, EFFECT_FLIP), 1);
+	serving(s, 2, slot);
+	RAISE(s, servicing, 0, OWNER_FACTS, facts, NULL, 0);
+}
+
 static void servicing_story(struct story *s)
 {
 	struct rec_operator op = { .op = 6, .arg = 33, .token = 9 };
-	struct rec_command_done spawned = { .op = 4, .value = 2 };
-	struct rec_successor next = { .slot = 2, .seq = 5 };
+	struct rec_successor gone = { .slot = 2, .seq = 5 };
+	struct rec_deadline due = { 0 };
+	const struct servicing *v;
+	uint64_t asked;
 
 	serving(s, 1, 0);
-	story_say(s, "a successor that gives up");
+	story_say(s, "a successor that gives up; the reply to another SPAWN is not its own");
 	RAISE(s, servicing, 0, SERVICE, op, NULL, 0);
+	asked = story_seq(s);
 	RAISE(s, servicing, 0, SERVICE, op, NULL, 0);
-	RAISE(s, servicing, 0, SUCCESSOR_GONE, next, "following: channel.in_position differs", 38);
-	RAISE(s, servicing, 0, COMMAND_DONE, spawned, NULL, 0);
+	RAISE(s, servicing, 0, SUCCESSOR_GONE, gone, "channel.in_position differs", 27);
+	spawned_as(s, asked - 1, 3);
+	spawned_as(s, asked, 2);
 	story_say(s, "one that follows, and gets the guest");
-	RAISE(s, servicing, 0, SERVICE, op, NULL, 0);
-	RAISE(s, servicing, 0, COMMAND_DONE, spawned, NULL, 0);
-	RAISE(s, servicing, 0, SUCCESSOR_READY, next, NULL, 0);
-	cr_assert_eq(story_effects(s, EFFECT_FLIP), 1);
-	serving(s, 2, 2);
+	replace(s, 2);
 	story_say(s, "taken back");
 	op.op = 9;
 	RAISE(s, servicing, 0, ROLLBACK, op, NULL, 0);
-	serving(s, 2, 0);
-	story_say(s, "and once more, committed");
-	op.op = 6;
-	RAISE(s, servicing, 0, SERVICE, op, NULL, 0);
-	spawned.value = next.slot = 3;
-	RAISE(s, servicing, 0, COMMAND_DONE, spawned, NULL, 0);
-	RAISE(s, servicing, 0, SUCCESSOR_READY, next, NULL, 0);
-	serving(s, 2, 3);
+	serving(s, 4, 0);
+	story_say(s, "one that differs after the flip: the predecessor has the guest again, and says why");
+	replace(s, 2);
+	serving(s, 4, 0);
+	RAISE(s, servicing, 0, RETURNED, gone, "turn 7 differs in scsi.RING_SEND.tail", 37);
+	story_say(s, "one whose probation passes");
+	replace(s, 4);
+	v = world_at(story_world(s), KIND_servicing, 0);
+	due.deadline_ns = v->deadline_ns;
+	RAISE(s, servicing, 0, TIMER, due, NULL, 0);
+	v = world_at(story_world(s), KIND_servicing, 0);
+	cr_assert_eq(v->sm.state, servicing_DONE);
+	story_say(s, "and one that is committed");
+	replace(s, 3);
 	op = (struct rec_operator){ .op = 10, .value = 9, .token = 9 };
 	RAISE(s, servicing, 0, COMMIT, op, NULL, 0);
-	op.value = 2;
+	op.value = 0xffff;
 	RAISE(s, servicing, 0, COMMIT, op, NULL, 0);
 	cr_assert_eq(world_lane_const(story_world(s))->level, 2);
 }

@@ -197,25 +197,18 @@ static int kill_stamped(struct partition *p, uint32_t slot, bool busy_only,
 			struct control_reply *reply)
 {
 	struct child *child = &p->child[slot];
-	uint64_t before = atomic_load(&p->c.h->death_ns);
+	int error;
 
 	if (!child->alive)
 		return -ESRCH;
 	reply->pid = (uint32_t)child->pid;
-	atomic_store(&p->kill_stamped, slot + 1);
 	reply->value = atomic_load(&p->c.stats->inflight);
-	if (busy_only && reply->value == 0) {
-		atomic_store(&p->kill_stamped, 0);
+	if (busy_only && reply->value == 0)
 		return -EAGAIN;
-	}
-	atomic_store(&p->c.h->death_ns, mono_now_ns());
-	if (pidfd_send_signal(child->pidfd, SIGKILL, NULL, 0)) {
-		atomic_store(&p->c.h->death_ns, before);
-		atomic_store(&p->kill_stamped, 0);
-		return -ESRCH;
-	}
-	atomic_fetch_add(&p->c.h->kills, 1);
-	return 0;
+	error = spawn_kill_stamped(p, slot);
+	if (!error)
+		atomic_fetch_add(&p->c.h->kills, 1);
+	return error;
 }
 
 static void kill_owner(struct partition *p, struct client *c, bool busy_only)

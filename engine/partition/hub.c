@@ -87,6 +87,7 @@ static bool look(struct partition *p)
 {
 	bool again;
 
+	spawn_kill_asked(p);
 	spawn_reap(p);
 	reap_guest(p);
 	declared_reconcile(p);

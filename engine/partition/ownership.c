@@ -84,6 +84,18 @@ static int standby(struct partition *p, enum wire_proc_state state, int row)
 	return -1;
 }
 
+/* The owner before this one, while it follows, or -1. */
+static int predecessor(struct partition *p, int row)
+{
+	uint32_t slot = atomic_load(&p->c.h->predecessor) - 1;
+
+	if (slot >= LIMIT_PROCS || atomic_load(&p->c.proc[slot].state) != PROC_PROBATION ||
+	    (row >= 0 && p->c.proc[slot].exe_row != (uint32_t)row) || !spawn_alive(p, slot))
+		return -1;
+	return (int)slot;
+}
+
+/* In the middle of a flip, the one it goes to; in probation, the predecessor. */
 static int choose(struct partition *p, uint64_t word, int row)
 {
 	uint32_t flip_to = atomic_load(&p->c.h->flip_to);
@@ -91,6 +103,9 @@ static int choose(struct partition *p, uint64_t word, int row)
 
 	if (OWNER_STATE(word) == OWNER_FLIPPING && row < 0 && spawn_alive(p, flip_to))
 		return (int)flip_to;
+	slot = predecessor(p, row);
+	if (slot >= 0)
+		return slot;
 	slot = standby(p, PROC_READY, row);
 	if (slot < 0)
 		slot = standby(p, PROC_FOLLOWING, row);

@@ -147,6 +147,10 @@ pid_t spawn_process(const struct spawn *s);
 int spawn_paravisor(struct partition *p, uint32_t exe_row, enum wire_role role);
 /* SIGKILL by pidfd; -ESRCH when the slot holds no live process. */
 int spawn_kill(struct partition *p, uint32_t slot);
+/* As spawn_kill(), children_lock held and the process alive; stamps the death. */
+int spawn_kill_stamped(struct partition *p, uint32_t slot);
+/* Hub: kills the owner that a follower gives up (kill_ask), if it still owns. */
+void spawn_kill_asked(struct partition *p);
 bool spawn_alive(struct partition *p, uint32_t slot);
 /* Hub: collects ended children, frees their slots; tells of those that are ready. */
 void spawn_reap(struct partition *p);

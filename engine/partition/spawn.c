@@ -218,6 +218,39 @@ int spawn_kill(struct partition *p, uint32_t slot)
 	return error;
 }
 
+int spawn_kill_stamped(struct partition *p, uint32_t slot)
+{
+	uint64_t before = atomic_load(&p->c.h->death_ns);
+	int error;
+
+	atomic_store(&p->kill_stamped, slot + 1);
+	atomic_store(&p->c.h->death_ns, mono_now_ns());
+	error = pidfd_send_signal(p->child[slot].pidfd, SIGKILL, NULL, 0) ? -ESRCH : 0;
+	if (error) {
+		atomic_store(&p->c.h->death_ns, before);
+		atomic_store(&p->kill_stamped, 0);
+	}
+	return error;
+}
+
+void spawn_kill_asked(struct partition *p)
+{
+	uint64_t ask = atomic_exchange(&p->c.h->kill_ask, 0), word;
+	uint32_t slot = (uint32_t)ask - 1;
+
+	if (ask == 0 || slot >= LIMIT_PROCS)
+		return;
+	pthread_mutex_lock(&p->children_lock);
+	word = atomic_load(&p->c.h->owner);
+	if (OWNER_EPOCH(word) == ask >> 32 && OWNER_SLOT(word) == slot && p->child[slot].alive &&
+	    (OWNER_STATE(word) == OWNER_OWNED || OWNER_STATE(word) == OWNER_FLIPPING)) {
+		partition_log("the owner in slot %u stands still, or does not hand back: killed",
+			      slot);
+		spawn_kill_stamped(p, slot);
+	}
+	pthread_mutex_unlock(&p->children_lock);
+}
+
 bool spawn_alive(struct partition *p, uint32_t slot)
 {
 	bool alive;
@@ -279,8 +312,8 @@ static void ended(struct partition *p, uint32_t slot, const siginfo_t *end)
 		partition_log("paravisor %d (slot %u), the owner, ended: %s", c->pid, slot, c->why);
 		if (!killed)
 			ownership_fault(p);
-	} else if ((c->role == ROLE_SUCCESSOR || c->role == ROLE_STANDBY) &&
-		   state != PROC_OWNER && state != PROC_RETIRED) {
+	} else if (state != PROC_OWNER && state != PROC_RETIRED) {
+		/* A successor, or a predecessor: the machine knows which, if any. */
 		c->gone_pending = true;
 	}
 	close(c->pidfd);

@@ -74,6 +74,13 @@ enum wire_owner_state {
 #define OWNER_SLOT(w) ((uint32_t)((w) >> 8 & 0xff))
 #define OWNER_STATE(w) ((enum wire_owner_state)((w) & 0xff))
 
+#define WIRE_ASK(epoch, slot) ((uint64_t)(epoch) << 32 | ((slot) + 1u))
+enum wire_vote {
+	VOTE_OFF = 0,         /* nobody votes: effects go out with their turn */
+	VOTE_OPEN = 1,        /* the predecessor agrees up to `turn`; nothing behind it goes out */
+	VOTE_REFUSED = 2,     /* it refuses `turn`: nothing of it or behind it goes out */
+};
+
 enum wire_takeover {
 	TAKEOVER_FIRST = 1,
 	TAKEOVER_PLANNED = 2,
@@ -123,6 +130,13 @@ struct wire_header {
 	/* The newest faults; number `faults` - 1 lies at that number % WIRE_FAULTS. */
 	struct { _Atomic uint64_t seq; _Atomic uint32_t effect, reserved; } fault[WIRE_FAULTS];
 	_Atomic uint32_t quarantines;            /* owner: machines quarantined, in all */
+
+	/* Probation: the predecessor votes (engine/vote.h), or asks for the guest.
+	 * A word of an epoch that is over means nothing. */
+	_Alignas(64) _Atomic uint64_t vote;      /* turn << 2 | enum wire_vote; compare-exchange, both sides */
+	_Atomic uint32_t vote_futex;             /* bumped and woken after each move of `vote` */
+	_Atomic uint64_t return_ask;             /* WIRE_ASK(epoch, slot): the owner is to flip to `slot`; predecessor */
+	_Atomic uint64_t kill_ask;               /* WIRE_ASK(epoch, slot): the partition is to kill this owner; a follower */
 };
 
 /* ---- declared state: written by the owner, read by the partition ----------- */
@@ -243,11 +257,13 @@ enum wire_operator {
 	OP_START = 3,
 	OP_SHUTDOWN = 4,      /* ask the guest */
 	OP_POWER_OFF = 5,
-	OP_SERVICE = 6,       /* arg: descriptor row of the executable; value: flags */
+	OP_SERVICE = 6,       /* arg: descriptor row of the executable; value: wire_service_flag;
+			       * data: struct rec_service_ask and names, NUL-terminated each */
 	OP_SUCCESSOR_READY = 7, /* arg: slot; value: sequence it has followed to */
 	OP_SUCCESSOR_GONE = 8,  /* arg: slot; data: why */
 	OP_ROLLBACK = 9,
-	OP_COMMIT = 10,       /* raise the level to `value` */
+	OP_COMMIT = 10,       /* end the probation and raise the level to `value`; 0: leave it;
+			       * WIRE_LEVEL_HIGHEST: what the owner's build serves */
 	OP_RESIZE = 11,       /* arg: controller << 16 | LUN; value: bytes */
 	OP_DISK_ADD = 12,     /* data as OP_DISK; value: row of the file, put there by the partition */
 	OP_DISK_REMOVE = 13,  /* arg: controller << 16 | LUN */
@@ -255,6 +271,8 @@ enum wire_operator {
 	OP_DISK_INSERT = 15,  /* as OP_DISK_ADD */
 	OP_CONTROLLER_REMOVE = 16, /* arg: controller */
 };
+enum wire_service_flag { WIRE_SERVICE_COMMIT = 1 /* at the end of the probation */ };
+enum { WIRE_LEVEL_HIGHEST = 0xffff };
 struct wire_notice {
 	uint32_t op, arg;
 	uint64_t value;
@@ -318,6 +336,7 @@ enum wire_proc_state {
 	PROC_OWNER = 5,
 	PROC_RETIRED = 6,
 	PROC_FAILED = 7,
+	PROC_PROBATION = 8,   /* was owner, follows the one that came after it */
 };
 enum wire_role { ROLE_FIRST = 1, ROLE_SUCCESSOR = 2, ROLE_TAKER = 3, ROLE_STANDBY = 4 };
 struct wire_proc {
@@ -344,6 +363,14 @@ struct wire_stats {
 	/* last take-overs, newest at n % 64; gap = served - stop */
 	_Atomic uint64_t n_gaps;
 	struct { uint64_t seq, gap_ns, inflight; uint32_t reason, epoch; char build[32]; } gap[64];
+	/* of the same take-overs, ns behind the stop or the death: the word was the new
+	 * owner's; its hands were right; it had read every ring once (the gap) */
+	struct {
+		uint64_t owned_ns, armed_ns, first_ns;
+		uint64_t vp_wait_ns;             /* longest wait of a VP that a take-over ended */
+		uint64_t vp_stopped;             /* VPs kicked out over it */
+		uint64_t followed, differences;  /* turns the owner had followed; expected differences */
+	} window[64];
 };
 
 #endif

@@ -1,0 +1,139 @@
+/* Faults on purpose. A change that is planted in a machine's state stands for a
+ * bug that computes it. The process's own; nothing of it is saved. */
+#include "servicing/badbuild.h"
+
+#if HOLDFAST_SABOTAGE
+
+#include "devices/hands.h"
+#include "statemachines/channel.h"
+#include "statemachines/machines.h"
+#include "statemachines/scsi.h"
+
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LEAK_BYTES = 256 << 10 };
+
+static struct {
+	bool read, owner_only;
+	char kind[16];
+	unsigned long turn, seen;
+	bool planted;
+} plan;
+
+static void read_plan(void)
+{
+	const char *text = getenv("HOLDFAST_BADBUILD");
+
+	plan.read = true;
+	plan.turn = 1;
+	if (!text || sscanf(text, "%15[a-z]@%lu", plan.kind, &plan.turn) < 1)
+		return;
+	plan.owner_only = strstr(text, ",owner") != NULL;
+}
+
+static void stop_for_ever(void)
+{
+	pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;
+
+	pthread_mutex_lock(&m);
+	pthread_mutex_lock(&m);
+}
+
+static void loop_for_ever(void)
+{
+	for (volatile unsigned n = 0;; n++)
+		;
+}
+
+/* A live request, or NULL. */
+static struct scsi *some_request(const struct world *w)
+{
+	for (uint16_t i = 0; i < LIMIT_REQUESTS; i++) {
+		const struct scsi *m = world_at(w, KIND_scsi, i);
+
+		if (m)
+			return (struct scsi *)(uintptr_t)m;
+	}
+	return NULL;
+}
+
+static struct channel *some_channel(const struct world *w)
+{
+	for (uint16_t i = 1; i < LIMIT_CHANNELS; i++) {
+		const struct channel *m = world_at(w, KIND_channel, i);
+
+		if (m && m->sm.state == channel_OPEN)
+			return (struct channel *)(uintptr_t)m;
+	}
+	return NULL;
+}
+
+/* Once, as soon as there is something to change. */
+static void plant(const struct world *w)
+{
+	struct scsi *request = some_request(w);
+	struct channel *channel = some_channel(w);
+
+	if (plan.planted)
+		return;
+	if (strcmp(plan.kind, "wrong") == 0 && request) {
+		request->packet[60] ^= 1;
+		request->transaction ^= 1;
+		plan.planted = true;
+	} else if (strcmp(plan.kind, "differ") == 0 && channel) {
+		channel->target_vp ^= 1;
+		plan.planted = true;
+	} else if (strcmp(plan.kind, "scribble") == 0 && channel) {
+		memset((uint8_t *)channel + sizeof(channel->sm), 0x5a, 48);
+		plan.planted = true;
+	}
+}
+
+static void act(const struct world *w)
+{
+	if (plan.seen < plan.turn)
+		return;
+	if (strcmp(plan.kind, "crash") == 0)
+		abort();
+	if (strcmp(plan.kind, "hang") == 0)
+		loop_for_ever();
+	if (strcmp(plan.kind, "stuck") == 0)
+		stop_for_ever();
+	if (strcmp(plan.kind, "leak") == 0)
+		memset(malloc(LEAK_BYTES), 1, LEAK_BYTES);
+	plant(w);
+}
+
+void badbuild_turn(struct world *w, bool owner)
+{
+	if (!plan.read)
+		read_plan();
+	if (plan.owner_only && !owner)
+		return;
+	plan.seen++;
+	act(w);
+}
+
+bool badbuild_forgets(void)
+{
+	const char *how = getenv("HOLDFAST_SABOTAGE");
+
+	return how && strcmp(how, "rebuild") == 0;
+}
+
+void badbuild_forget(struct hands *h, const struct world *w)
+{
+	if (badbuild_forgets())
+		hands_rebuild(h, w);
+}
+
+#else
+
+/* An ordinary build has none: this unit holds the switch alone. */
+_Static_assert(HOLDFAST_SABOTAGE == 0, "-Dsabotage");
+
+#endif
