@@ -373,7 +373,8 @@ static void refuse_lun(struct sm_cx *cx)
 	answer_disk(cx, sm_room(cx, KIND_channel) ? LUN_OCCUPIED : LUN_NO_ROOM, 0);
 }
 
-/* ENUMERATE_BUS: the guest looks for LUNs again. */
+/* ENUMERATE_BUS: the guest looks for LUNs again, and asks those it knows (protocol
+ * C.5), which may have something to tell. */
 static void tell_news(struct sm_cx *cx)
 {
 	struct storvsp *s = cx->self;
@@ -392,10 +393,10 @@ static void tell_news(struct sm_cx *cx)
 static void take_lun_tell(struct sm_cx *cx)
 {
 	const struct storvsp *s = cx->self;
-	uint64_t before = s->luns;
+	uint64_t luns = s->luns, changed = s->changed;
 
 	take_lun(cx);
-	if (s->luns != before)
+	if (s->luns != luns || s->changed != changed)
 		tell_news(cx);
 }
 

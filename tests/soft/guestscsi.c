@@ -274,8 +274,8 @@ static void complete(struct guestscsi_channel *channel, uint64_t id,
 	request->sense_bytes =
 		srb->sense_length < GUESTSCSI_SENSE ? srb->sense_length : GUESTSCSI_SENSE;
 	memcpy(request->sense, srb->cdb_or_sense, GUESTSCSI_SENSE);
-	request->outcome = judge(channel, request, reply);
-	if (request->outcome == GUESTSCSI_GOOD &&
+	request->outcome = request->raw ? GUESTSCSI_GOOD : judge(channel, request, reply);
+	if (request->outcome == GUESTSCSI_GOOD && !request->raw &&
 	    (srb->transfer > request->bytes ||
 	     (is_transfer(request) && srb->transfer != request->bytes)))
 		fault(channel, &channel->scsi->faults.malformed, "transferred length is wrong", id,
@@ -457,6 +457,18 @@ static int negotiate_version(struct guestscsi_channel *channel)
 			return error;
 	}
 	return GUESTSCSI_BAD_REPLY;
+}
+
+int guestscsi_reset(struct guestscsi *scsi, uint32_t operation, uint8_t lun, uint32_t *ret_status)
+{
+	struct vstor_packet packet = {
+		.operation = operation,
+		.u.srb = {.length = SRB_LENGTH, .lun = lun},
+	};
+	const int error = control(&scsi->channel[0], &packet, "a reset");
+
+	*ret_status = packet.status;
+	return error;
 }
 
 int guestscsi_ask_sub_channels(struct guestscsi *scsi, uint16_t count, uint32_t *ret_status)

@@ -43,6 +43,7 @@ struct guestscsi_request {
 	enum guestscsi_direction direction;
 	uint32_t bytes, offset; /* of the data; offset in the first page */
 	const uint64_t *pfns;	/* as many as bytes and offset need */
+	bool raw;		/* the caller judges: not tried again, no failure told or counted */
 	void (*done)(struct guestscsi_request *request);
 	void *context;
 	/* guestscsi's. */
@@ -111,6 +112,8 @@ int guestscsi_probe(struct guestscsi *scsi, uint8_t lun, struct guestscsi_disk *
 /* READ/WRITE (10), or (16) where `wide` or the address needs it. */
 void guestscsi_transfer_cdb(struct guestscsi_request *request, bool write, uint64_t block,
 			    uint32_t blocks, bool wide);
+/* RESET_LUN, RESET_ADAPTER, RESET_BUS; waits. *ret_status: the server's. */
+int guestscsi_reset(struct guestscsi *scsi, uint32_t operation, uint8_t lun, uint32_t *ret_status);
 void guestscsi_flush_cdb(struct guestscsi_request *request);
 
 /* ---- packets (C.1), here for the test of their layout --------------------------- */
@@ -118,6 +121,9 @@ enum vstor_operation {
 	VSTOR_COMPLETE = 1,
 	VSTOR_REMOVE_DEVICE = 2,
 	VSTOR_EXECUTE = 3,
+	VSTOR_RESET_LUN = 4,
+	VSTOR_RESET_ADAPTER = 5,
+	VSTOR_RESET_BUS = 6,
 	VSTOR_BEGIN = 7,
 	VSTOR_END = 8,
 	VSTOR_VERSION = 9,
