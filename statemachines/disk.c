@@ -3,8 +3,8 @@
  * the same, because a wrong one would become a wrong answer to the guest.
  *
  * Invariants: from ATTACHING on the row of `fd` is this disk's own, and is given
- * up exactly once; a drive without medium (`blocks` 0) has no row. `token` is
- * the operator of the command that is under way. */
+ * up exactly once; 0 is no row: the first one is the guest's kernel. `token` is the
+ * operator of the command that is under way. */
 #include "statemachines/disk.h"
 
 #include "statemachines/effects.h"
@@ -74,7 +74,7 @@ static void refuse_row(struct sm_cx *cx, uint32_t status, const char *text)
 {
 	const struct rec_disk_config *p = cx->p;
 
-	if (p->blocks)
+	if (p->fd)
 		drop_row(cx, p->fd);
 	operator_report(cx, OPERATOR_DISK, p->token, status, text);
 }
@@ -178,7 +178,7 @@ static void attach(struct sm_cx *cx)
 	d->blocks = p->blocks;
 	d->block_bytes = p->block_bytes;
 	d->flags = p->flags;
-	d->fd = p->blocks ? p->fd : 0;
+	d->fd = p->fd;
 	d->controller = p->controller;
 	d->target = p->target;
 	d->lun = p->lun;
@@ -215,7 +215,7 @@ static void forget(struct sm_cx *cx)
 {
 	struct disk *d = cx->self;
 
-	if (d->blocks)
+	if (d->fd)
 		drop_row(cx, d->fd);
 	sm_blob_clear(cx, &d->name);
 	d->blocks = d->identity[0] = d->identity[1] = 0;

@@ -1,12 +1,14 @@
 /* Pure parsers: bytes of the guest in, figures or a refusal out. Hostile input
  * is placed at the end of a page whose neighbour cannot be read, so that one
  * byte too many ends the test. */
+#include "engine/limits.h"
 #include "statemachines/bytes.h"
 #include "statemachines/effects.h"
 #include "statemachines/gpa_list.h"
 #include "statemachines/hypercall_page.h"
 #include "statemachines/ring_packet.h"
 #include "statemachines/scsi_data.h"
+#include "statemachines/scsi_mode.h"
 #include "statemachines/vmbus_msg.h"
 
 #include <criterion/criterion.h>
@@ -311,6 +313,71 @@ Test(scsi_data, unmap_lists)
 }
 
 /* ---- pages ------------------------------------------------------------ */
+
+Test(scsi_sense, errors_of_the_host)
+{
+	static const struct { uint32_t error, reading, writing; } table[] = {
+		{ 0, SENSE_READ_ERROR, SENSE_WRITE_ERROR },
+		{ 5 /* EIO */, SENSE_READ_ERROR, SENSE_WRITE_ERROR },
+		{ 61 /* ENODATA */, SENSE_READ_ERROR, SENSE_WRITE_ERROR },
+		{ 12 /* ENOMEM */, 0, 0 },
+		{ 11 /* EAGAIN */, 0, 0 },
+		{ 28 /* ENOSPC */, SENSE_NO_SPACE, SENSE_NO_SPACE },
+		{ 122 /* EDQUOT */, SENSE_NO_SPACE, SENSE_NO_SPACE },
+		{ 27 /* EFBIG */, SENSE_NO_SPACE, SENSE_NO_SPACE },
+		{ 30 /* EROFS */, SENSE_WRITE_PROTECTED, SENSE_WRITE_PROTECTED },
+		{ 9 /* EBADF */, SENSE_UNIT_FAILURE, SENSE_WRITE_PROTECTED },
+		{ 14 /* EFAULT */, SENSE_FIELD, SENSE_FIELD },
+		{ 95 /* EOPNOTSUPP */, SENSE_OPCODE, SENSE_OPCODE },
+		{ 19 /* ENODEV */, SENSE_UNIT_FAILURE, SENSE_UNIT_FAILURE },
+		{ 110 /* ETIMEDOUT */, SENSE_TARGET_FAILURE, SENSE_TARGET_FAILURE },
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+		cr_assert_eq(scsi_sense_of_error(table[i].error, false), table[i].reading, "%u", i);
+		cr_assert_eq(scsi_sense_of_error(table[i].error, true), table[i].writing, "%u", i);
+	}
+}
+
+Test(scsi_mode, what_can_be_set)
+{
+	struct scsi_disk d = { .block_bytes = 512, .blocks = 8 };
+	uint8_t list[12 + 20] = { [3] = 8, [10] = 2, [12] = 8, [13] = 18 };
+	bool through;
+
+	cr_assert_eq(scsi_parse_mode_select(list, sizeof(list), true, &d, &through), 0);
+	cr_assert(through);
+	list[14] = 4;
+	cr_assert_eq(scsi_parse_mode_select(list, sizeof(list), true, &d, &through), 0);
+	cr_assert_not(through);
+	cr_assert_eq(scsi_parse_mode_select(list, 0, true, &d, &through), 0, "nothing to set");
+	cr_assert_eq(scsi_parse_mode_select(list, 3, true, &d, &through), SENSE_LIST_LENGTH);
+	cr_assert_eq(scsi_parse_mode_select(list, 20, true, &d, &through), SENSE_LIST);
+	list[10] = 16;
+	cr_assert_eq(scsi_parse_mode_select(list, sizeof(list), true, &d, &through), SENSE_LIST,
+		     "another sector");
+	list[10] = 2;
+	list[12] = 9;
+	cr_assert_eq(scsi_parse_mode_select(list, sizeof(list), true, &d, &through), SENSE_LIST,
+		     "no such page");
+}
+
+Test(gpa_list, a_block_again_and_again)
+{
+	uint8_t list[24] = { 0 };
+	uint64_t pairs[2 * LIMIT_SEGMENTS], got;
+
+	put_le32(list, 512);
+	put_le32(list + 4, 4096 - 256);
+	put_le64(list + 8, 7);
+	put_le64(list + 16, 9);
+	cr_assert_eq(gpa_list_repeat(list, 1, 512, 2048, pairs, LIMIT_SEGMENTS, &got), 8);
+	cr_assert(got == 2048 && pairs[0] == 8 * 4096 - 256 && pairs[2] == 9 * 4096 &&
+		  pairs[14] == 9 * 4096 && pairs[15] == 256);
+	cr_assert_eq(gpa_list_repeat(list, 1, 512, 1 << 30, pairs, 5, &got), 4, "whole blocks only");
+	cr_assert_eq(got, 1024);
+	cr_assert_eq(gpa_list_repeat(list, 1, 1024, 2048, pairs, 8, &got), 0, "it has no such block");
+}
 
 Test(hypercall_page, scale_is_exact)
 {
