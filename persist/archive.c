@@ -21,7 +21,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { RESERVES = 4, RESERVE_BYTES = 4 << 20 };
+enum { RESERVES = 4, RESERVE_BYTES = 4 << 20, AGE_PARTS = 8 };
 
 struct archive {
 	MDB_env *env;
@@ -31,6 +31,10 @@ struct archive {
 	uint64_t map;
 	unsigned reserves;               /* enlargements of the map so far */
 	bool full;
+	bool pressed;                    /* the map is full: drop what was not verified too */
+	uint64_t verified;               /* position of the newest verified checkpoint */
+	uint64_t since_ns;               /* time of the current segment's first record */
+	uint64_t now_ns;                 /* partition's clock, as last told */
 	uint64_t total;                  /* bytes of segments and checkpoints */
 	bool held;                       /* the last checkpoint was there already */
 	uint64_t number;                 /* of the current segment; 0: none yet */
@@ -102,6 +106,18 @@ static int put_header(struct archive *a, MDB_txn *txn)
 	return mdb_put(txn, a->meta, &key, &value, 0);
 }
 
+static void note_checkpoint(struct archive *a, const MDB_val *key, const MDB_val *value)
+{
+	struct store_checkpoint head = { .unverified = 1 };
+
+	a->total += value->mv_size;
+	if (value->mv_size >= sizeof(head) && key->mv_size == sizeof(a->verified)) {
+		memcpy(&head, value->mv_data, sizeof(head));
+		if (!head.unverified)
+			memcpy(&a->verified, key->mv_data, sizeof(a->verified));
+	}
+}
+
 static int add_up(struct archive *a, MDB_txn *txn, MDB_dbi dbi, bool segments)
 {
 	MDB_cursor *cursor;
@@ -112,7 +128,7 @@ static int add_up(struct archive *a, MDB_txn *txn, MDB_dbi dbi, bool segments)
 		return rc;
 	while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
 		if (!segments) {
-			a->total += value.mv_size;
+			note_checkpoint(a, &key, &value);
 			continue;
 		}
 		if (key.mv_size != sizeof(a->number) || value.mv_size != sizeof(a->segment))
@@ -286,12 +302,33 @@ struct archive *archive_close(struct archive *a)
 	return NULL;
 }
 
+uint64_t archive_bytes(const struct archive *a)
+{
+	return a->total;
+}
+
 const struct archive_place *archive_place(const struct archive *a)
 {
 	return &a->staged;
 }
 
 /* ---- dropping ------------------------------------------------------------------- */
+
+#define NS_PER_S UINT64_C(1000000000)
+
+static bool too_old(const struct archive *a, const struct store_segment *s)
+{
+	return a->o.age_ns && s->end_s &&
+	       a->now_ns > a->o.age_ns + (s->end_s + 1) * NS_PER_S;
+}
+
+/* Whether this oldest segment is to go. */
+static bool may_go(const struct archive *a, const struct store_segment *s)
+{
+	if (a->pressed)
+		return true;
+	return s->end_position <= a->verified && (a->total > a->o.retention || too_old(a, s));
+}
 
 /* The oldest segment but the first; 0: there is none that may go. */
 static int oldest(struct archive *a, MDB_txn *txn, uint64_t *ret_number,
@@ -310,7 +347,7 @@ static int oldest(struct archive *a, MDB_txn *txn, uint64_t *ret_number,
 	if (!rc && value.mv_size == sizeof(*ret)) {
 		memcpy(ret_number, key.mv_data, sizeof(*ret_number));
 		memcpy(ret, value.mv_data, sizeof(*ret));
-		if (*ret_number == a->number)
+		if (*ret_number == a->number || !may_go(a, ret))
 			*ret_number = 0;
 	}
 	mdb_cursor_close(cursor);
@@ -398,8 +435,10 @@ static int make_room(struct archive *a)
 	uint64_t bytes = 0;
 	int dead, rc = mdb_reader_check(a->env, &dead);
 
+	a->pressed = true;
 	if (!rc)
 		rc = drop_oldest(a, &bytes);
+	a->pressed = false;
 	if (!rc && bytes)
 		return 0;
 	return rc && rc != MDB_MAP_FULL ? rc : enlarge(a);
@@ -472,9 +511,16 @@ static int write_chunk(struct archive *a, MDB_txn *txn, const void *what)
 	return rc ? rc : put_place(a, txn);
 }
 
-int archive_flush(struct archive *a)
+static void drop_all(struct archive *a)
 {
 	uint64_t dropped;
+
+	while (drop_oldest(a, &dropped) == 0 && dropped)
+		;
+}
+
+int archive_flush(struct archive *a)
+{
 	int r;
 
 	if (a->full)
@@ -489,21 +535,38 @@ int archive_flush(struct archive *a)
 	a->segment = a->next;
 	a->place = a->staged;
 	a->used = 0;
-	while (a->total > a->o.retention && drop_oldest(a, &dropped) == 0 && dropped)
-		;
+	if (a->total > a->o.retention)
+		drop_all(a);
 	return 0;
 }
 
-/* The next record opens a segment: the current one is long enough, or ends a run. */
-static void new_segment(struct archive *a, uint64_t position, uint64_t seq)
+void archive_expire(struct archive *a, uint64_t now_ns)
 {
+	if (a->full || a->o.age_ns == 0 || now_ns < a->now_ns + NS_PER_S)
+		return;
+	a->now_ns = now_ns;
+	drop_all(a);
+}
+
+/* The next record opens a segment: the current one is long enough, or ends a run. */
+static void new_segment(struct archive *a, uint64_t position, const struct log_record *h)
+{
+	uint64_t seq = h->seq;
+
 	if (a->number)
 		mdb_dbi_close(a->env, a->current);
 	a->number++;
+	a->since_ns = h->time_ns;
 	a->next = (struct store_segment){ .first_position = position, .first_seq = seq,
 					  .last_seq = seq, .chain_before = a->staged.chain,
 					  .end_position = a->staged.position,
 					  .run = a->staged.run };
+}
+
+/* A quiet guest fills a segment slowly: one is closed when it has a part of the age. */
+static bool lasts_long(const struct archive *a, uint64_t time_ns)
+{
+	return a->o.age_ns && time_ns > a->since_ns + a->o.age_ns / AGE_PARTS;
 }
 
 int archive_append(struct archive *a, uint64_t position, const struct log_record *h,
@@ -512,7 +575,7 @@ int archive_append(struct archive *a, uint64_t position, const struct log_record
 	struct store_entry e = { .position = position, .h = *h };
 	size_t padded = ((size_t)h->len + 7) & ~(size_t)7;
 	bool roll = a->number == 0 || a->next.run != a->staged.run ||
-		    a->next.bytes + a->used >= a->o.segment;
+		    a->next.bytes + a->used >= a->o.segment || lasts_long(a, h->time_ns);
 	int r = 0;
 
 	fact(sizeof(e) + padded <= STORE_BUFFER - STORE_CHUNK);
@@ -521,7 +584,7 @@ int archive_append(struct archive *a, uint64_t position, const struct log_record
 	if (r)
 		return r;
 	if (roll)
-		new_segment(a, position, h->seq);
+		new_segment(a, position, h);
 	memcpy(a->buffer + a->used, &e, sizeof(e));
 	if (h->len)
 		memcpy(a->buffer + a->used + sizeof(e), payload, h->len);
@@ -530,6 +593,7 @@ int archive_append(struct archive *a, uint64_t position, const struct log_record
 	a->staged.position = position + log_cost(h->len);
 	a->staged.chain = h->chain;
 	a->next.end_position = a->staged.position;
+	a->next.end_s = (uint32_t)(h->time_ns / NS_PER_S) + 1;
 	if (h->type == LOG_EVENT) {
 		a->staged.seq = h->seq;
 		a->next.last_seq = h->seq;
@@ -573,12 +637,16 @@ static int checkpoint(struct archive *a, const struct checkpoint_write *w)
 }
 
 int archive_checkpoint(struct archive *a, const struct slot_cut *cut, const uint8_t *bytes,
-		       size_t len)
+		       size_t len, bool verified)
 {
-	struct checkpoint_write w = { cut, bytes, len, false };
+	struct checkpoint_write w = { cut, bytes, len, !verified };
 	int r = archive_flush(a);
 
-	return r ? r : checkpoint(a, &w);
+	if (r == 0)
+		r = checkpoint(a, &w);
+	if (r == 0 && verified)
+		a->verified = cut->position;
+	return r;
 }
 
 int archive_gap(struct archive *a, const struct slot_cut *cut, const uint8_t *bytes, size_t len)

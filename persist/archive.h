@@ -7,7 +7,9 @@
  * chain of records; after a gap the next run starts at a checkpoint that is
  * marked unverified, because nothing here leads to it.
  *
- * Retention drops whole oldest segments, but never the first and the current.
+ * Retention, by size and by age, drops whole oldest segments, but never the
+ * first and the current, and none unless a checkpoint behind it was verified by
+ * replay. Only a full map drops what was not.
  *
  * LMDB can crash its process on a damaged file: only `archive`, `log` and
  * `replay` open one, never a paravisor. A writer syncs nothing while it works
@@ -38,6 +40,7 @@ struct archive_options {
 	uint64_t schema_hash, identity;
 	uint32_t level;
 	uint64_t retention;            /* bytes of history kept; 0: ARCHIVE_RETENTION */
+	uint64_t age_ns;               /* history older than this goes; 0: no limit */
 	uint64_t segment;              /* bytes of a segment; 0: ARCHIVE_SEGMENT */
 	uint64_t map;                  /* bytes LMDB may use; 0: twice the retention and more */
 };
@@ -84,8 +87,13 @@ int archive_flush(struct archive *a);
 /* Records were lost: what comes next starts a run behind @cut, whose packed
  * state is @bytes. */
 int archive_gap(struct archive *a, const struct slot_cut *cut, const uint8_t *bytes, size_t len);
+/* @verified: replay from an older checkpoint came to the same state. */
 int archive_checkpoint(struct archive *a, const struct slot_cut *cut, const uint8_t *bytes,
-		       size_t len);
+		       size_t len, bool verified);
+/* Drops what is too old at @now_ns of the partition's clock. Cheap. */
+void archive_expire(struct archive *a, uint64_t now_ns);
+/* Bytes of records and checkpoints held. */
+uint64_t archive_bytes(const struct archive *a);
 
 /* ---- reading -------------------------------------------------------------------- */
 
@@ -98,7 +106,7 @@ struct archive_record {
 
 struct archive_checkpoint {
 	struct slot_cut cut;           /* generation: 1 */
-	bool unverified;               /* a run starts here */
+	bool unverified;               /* a run starts here, or replay did not come to this */
 	const uint8_t *bytes;          /* valid until the next call */
 	size_t len;
 };

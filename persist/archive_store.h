@@ -26,7 +26,8 @@ struct store_segment {
 	uint64_t first_seq, last_seq;    /* of events */
 	uint64_t chain_before;           /* of its first record */
 	uint64_t bytes;
-	uint32_t run, reserved;
+	uint32_t run;
+	uint32_t end_s;                  /* partition's clock at its last record; 0: not known */
 };
 
 struct store_checkpoint {

@@ -188,7 +188,7 @@ Test(archive, a_gap_starts_a_run_at_an_unverified_checkpoint)
 	for (unsigned i = 0; i < 100; i++)
 		event(50, false, false);
 	c = cut();
-	cr_assert_eq(archive_checkpoint(a, &c, (const uint8_t *)"first", 5), 0);
+	cr_assert_eq(archive_checkpoint(a, &c, (const uint8_t *)"first", 5, true), 0);
 	for (unsigned i = 0; i < 100; i++)
 		event(50, false, true);
 	c = cut();
@@ -226,7 +226,7 @@ Test(archive, retention_keeps_the_first_and_the_last)
 		if (i % 1000 == 0) {
 			struct slot_cut c = cut();
 
-			cr_assert_eq(archive_checkpoint(a, &c, (const uint8_t *)why, 200), 0);
+			cr_assert_eq(archive_checkpoint(a, &c, (const uint8_t *)why, 200, true), 0);
 		}
 	}
 	cr_assert_eq(archive_flush(a), 0);
@@ -239,6 +239,54 @@ Test(archive, retention_keeps_the_first_and_the_last)
 	first_after = rec.h.seq;
 	cr_assert(last_of_first > 500 && first_after > last_of_first && first_after > 50000);
 	cr_assert_eq(read_events(first_after + 1), 60000);
+}
+
+/* Segments of 128 KiB, a checkpoint in each; the last one verified or not. */
+static uint64_t kept_after(struct archive_options o, bool verified)
+{
+	struct archive_record rec;
+
+	open_with(o);
+	for (unsigned i = 0; i < 30000; i++) {
+		struct slot_cut c;
+
+		cr_assert_eq(event(100, false, false), 0);
+		c = cut();
+		if (i % 1000 == 0)
+			cr_assert_eq(archive_checkpoint(a, &c, (const uint8_t *)why, 200, verified), 0);
+	}
+	cr_assert_eq(archive_flush(a), 0);
+	archive_expire(a, seq * 10 + UINT64_C(100000000000));
+	open_reader();
+	archive_expect(r, &(struct slot_cut){ 0 });
+	for (uint64_t n = 0;; n++) {
+		int x = archive_next(r, &rec);
+
+		if (x == ARCHIVE_E_END)
+			return n;
+		n -= x == ARCHIVE_E_GAP;
+	}
+}
+
+Test(archive, nothing_is_dropped_before_a_later_checkpoint_is_verified)
+{
+	cr_assert_eq(kept_after(options(1 << 20, 128 << 10, 64 << 20), false), 30000);
+}
+
+Test(archive, age_drops_what_is_verified)
+{
+	struct archive_options o = options(1 << 30, 128 << 10, 64 << 20);
+
+	o.age_ns = UINT64_C(50000000000);
+	cr_assert_lt(kept_after(o, true), 4000);
+}
+
+Test(archive, age_keeps_what_is_young)
+{
+	struct archive_options o = options(1 << 30, 128 << 10, 64 << 20);
+
+	o.age_ns = UINT64_C(500000000000);
+	cr_assert_eq(kept_after(o, true), 30000);
 }
 
 Test(archive, a_full_map_drops_the_oldest)

@@ -3,15 +3,18 @@
  * It may die, hang or lag: it only reads custody. Lapped, it starts a new run
  * at the newest checkpoint. It gives way to everything else (nice). It ends
  * with the VM, at SIGTERM, or when there is no room, and says which. */
+#include "servicing/archive_status.h"
 #include "servicing/commands.h"
 #include "servicing/options.h"
 #include "servicing/build_id.h"
 #include "servicing/control_client.h"
 #include "servicing/registry.h"
+#include "servicing/verifier.h"
 
 #include "persist/archive.h"
 #include "persist/schema.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -31,11 +34,20 @@ struct archiver {
 	struct archive *a;
 	struct log_reader reader;
 	uint8_t *scratch, *state;
+	struct verifier v;
+	uint64_t keep, age_s;            /* retention */
+	uint64_t gaps;
+	int status;                      /* DIR/archive.status, -1 none */
 	uint64_t checkpoint;             /* generation of the newest one archived */
+	struct slot_cut next;            /* of the one in `state`, not reached yet; generation 0: none */
+	size_t next_len;
 	uint64_t flushed_ns;
 	int control;                     /* hangs up when the VM ends */
 	bool ended;
 };
+
+#define KEEP_LEAST (UINT64_C(1) << 20)
+#define KEEP_MOST (UINT64_C(1) << 40)
 
 static volatile sig_atomic_t stop;
 
@@ -45,14 +57,41 @@ static void on_signal(int n)
 	stop = 1;
 }
 
-static int arguments(int argc, char **argv, const char **ret_state)
+/* A number with K, M or G behind it; 0: it is none. */
+static uint64_t size_of(const char *text)
 {
+	static const char units[] = "KMG";
+	char *end;
+	uint64_t n = strtoull(text, &end, 10);
+	const char *unit = *end ? strchr(units, *end) : NULL;
+
+	if (!isdigit((unsigned char)*text) || (*end && (!unit || end[1])))
+		return 0;
+	return unit ? n << 10 * (unit - units + 1) : n;
+}
+
+static int arguments(int argc, char **argv, struct archiver *p, const char **ret_state)
+{
+	unsigned long long age = 0;
 	int option;
 
 	while ((option = command_option(argc, argv)) != -1) {
 		if (option == '?')
 			return 2;
-		*ret_state = optarg;
+		if (option == 's') {
+			*ret_state = optarg;
+		} else if (option == 'a') {
+			if (command_number(argv[0], "age", optarg, UINT32_MAX, &age))
+				return 2;
+			p->age_s = age;
+		} else {
+			p->keep = size_of(optarg);
+			if (p->keep < KEEP_LEAST || p->keep > KEEP_MOST) {
+				fprintf(stderr, "holdfast: archive: --keep %s: a size from 1M to "
+					"1024G expected\n", optarg);
+				return 2;
+			}
+		}
 	}
 	return optind == argc ? 0 : command_usage(argv[0]);
 }
@@ -81,7 +120,9 @@ static int open_archive(struct archiver *p)
 	struct archive_options o = {
 		.version = HOLDFAST_VERSION, .build = build_text(),
 		.schema_hash = schema_hash(&program), .identity = p->c.h->wall_ns,
-		.level = program.max_level,
+		.level = program.max_level, .retention = p->keep,
+		.age_ns = p->age_s * UINT64_C(1000000000),
+		.segment = p->keep && p->keep / 8 < ARCHIVE_SEGMENT ? p->keep / 8 : 0,
 	};
 	char why[ARCHIVE_WHY] = "";
 	int r = archive_open(p->dir, &o, &p->a, why);
@@ -96,6 +137,7 @@ static int open_archive(struct archiver *p)
 		return 0;
 	fprintf(stderr, "holdfast: %s: %s; move it away or free some room\n", p->dir,
 		why[0] ? why : strerror(r < 0 ? -r : EPROTO));
+	archive_status_write(p->status, &(struct archive_status){ .state = "failed", .why = why });
 	return r < 0 ? r : -EPROTO;
 }
 
@@ -115,7 +157,11 @@ static int attach(struct archiver *p, const char *state)
 	p->state = malloc(LIMIT_SLOT_BYTES);
 	if (p->control < 0)
 		return p->control;
-	return p->scratch && p->state ? open_archive(p) : -ENOMEM;
+	if (!p->scratch || !p->state)
+		return -ENOMEM;
+	p->status = archive_status_open(state);
+	r = open_archive(p);
+	return r ? r : verifier_open(&p->v, &p->c);
 }
 
 static void place_reader(struct archiver *p)
@@ -145,6 +191,7 @@ static int start_run(struct archiver *p)
 	size_t len;
 	int r;
 
+	p->next.generation = 0;
 	if (choose_checkpoint(p, &len, &cut) < 0)
 		return 0;
 	r = archive_gap(p->a, &cut, p->state, len);
@@ -152,24 +199,32 @@ static int start_run(struct archiver *p)
 		fprintf(stderr, "holdfast: %s: fell behind the log; a new run starts at sequence "
 			"%" PRIu64 "\n", p->dir, cut.seq);
 		p->checkpoint = cut.generation;
+		p->gaps++;
+		verifier_base(&p->v, &cut, p->state, len);
 		place_reader(p);
 	}
 	return r;
 }
 
-/* A new checkpoint, once all before its cut is held. */
+/* A new checkpoint is taken when it is seen and stored once all before its cut
+ * is held: an archiver that lags still stores some. */
 static int take_checkpoint(struct archiver *p)
 {
-	struct slot_cut cut;
-	size_t len;
 	int r;
 
-	if (slot_copy(&p->c, false, p->state, &len, &cut) < 0 || cut.generation == p->checkpoint ||
-	    cut.position > archive_place(p->a)->position)
+	if (p->next.generation == 0 &&
+	    (slot_copy(&p->c, false, p->state, &p->next_len, &p->next) < 0 ||
+	     p->next.generation == p->checkpoint)) {
+		p->next.generation = 0;
 		return 0;
-	r = archive_checkpoint(p->a, &cut, p->state, len);
+	}
+	if (p->next.position > archive_place(p->a)->position)
+		return 0;
+	r = archive_checkpoint(p->a, &p->next, p->state, p->next_len,
+			       verifier_check(&p->v, &p->next, p->state, p->next_len));
 	if (r == 0)
-		p->checkpoint = cut.generation;
+		p->checkpoint = p->next.generation;
+	p->next.generation = 0;
 	return r;
 }
 
@@ -196,6 +251,18 @@ static int copy_records(struct archiver *p, bool *ret_end)
 	return 0;
 }
 
+static void tell(const struct archiver *p, const char *state, const char *why)
+{
+	const struct archive_place *at = archive_place(p->a);
+	struct archive_status s = {
+		.state = state, .why = why, .seq = at->seq, .position = at->position,
+		.bytes = archive_bytes(p->a), .gaps = p->gaps, .verified = p->v.verified,
+		.unverified = p->v.unverified,
+	};
+
+	archive_status_write(p->status, &s);
+}
+
 static int flush_when_due(struct archiver *p)
 {
 	uint64_t now = mono_now_ns();
@@ -203,6 +270,8 @@ static int flush_when_due(struct archiver *p)
 	if (now - p->flushed_ns < FLUSH_NS)
 		return 0;
 	p->flushed_ns = now;
+	archive_expire(p->a, custody_now_ns(&p->c));
+	tell(p, "running", NULL);
 	return archive_flush(p->a);
 }
 
@@ -235,6 +304,8 @@ static int report(const struct archiver *p, int r)
 {
 	uint64_t seq = archive_place(p->a)->seq;
 
+	tell(p, r == 0 ? "ended" : r == ARCHIVE_E_FULL ? "full" : "failed",
+	     r < 0 ? strerror(-r) : NULL);
 	if (r == 0)
 		return 0;
 	if (r == ARCHIVE_E_FULL)
@@ -249,10 +320,10 @@ static int report(const struct archiver *p, int r)
 
 int cmd_archive(int argc, char **argv)
 {
-	static struct archiver p = { .control = -1 };
+	static struct archiver p = { .control = -1, .status = -1 };
 	struct sigaction sa = { .sa_handler = on_signal };
 	const char *state = NULL;
-	int r = arguments(argc, argv, &state);
+	int r = arguments(argc, argv, &p, &state);
 
 	if (r)
 		return r;
@@ -267,6 +338,7 @@ int cmd_archive(int argc, char **argv)
 		r = 1;
 	}
 	p.a = archive_close(p.a);
+	verifier_close(&p.v);
 	free(p.scratch);
 	free(p.state);
 	if (p.control >= 0)

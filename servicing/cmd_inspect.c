@@ -2,6 +2,7 @@
  *
  * The tree is JSON; text is the same tree, a line per object. A path names a
  * part of it: channel, channel[3], channel[3].state, procs[0].pid, ownership. */
+#include "servicing/archive_status.h"
 #include "servicing/commands.h"
 #include "servicing/options.h"
 #include "servicing/decode.h"
@@ -67,11 +68,12 @@ static void add_world(cJSON *tree, const struct world *w)
 	}
 }
 
-static cJSON *tree_of(const struct view *v)
+static cJSON *tree_of(const struct view *v, const char *state)
 {
 	cJSON *tree = cJSON_CreateObject();
 
 	inspect_custody(tree, &v->c);
+	archive_status_show(tree, state, &v->c);
 	add_world(tree, v->world);
 	return tree;
 }
@@ -156,7 +158,7 @@ static const cJSON *find(const cJSON *tree, const char *path)
 
 static int show(const struct view *v, const struct inspect_options *o)
 {
-	cJSON *tree = tree_of(v);
+	cJSON *tree = tree_of(v, o->state);
 	const cJSON *part = find(tree, o->path ? o->path : "");
 	char *text;
 	int r = 0;
