@@ -253,7 +253,8 @@ static uint64_t kept_after(struct archive_options o, bool verified)
 		cr_assert_eq(event(100, false, false), 0);
 		c = cut();
 		if (i % 1000 == 0)
-			cr_assert_eq(archive_checkpoint(a, &c, (const uint8_t *)why, 200, verified), 0);
+			cr_assert_eq(archive_checkpoint(a, &c, (const uint8_t *)why, 200,
+							verified), 0);
 	}
 	cr_assert_eq(archive_flush(a), 0);
 	archive_expire(a, seq * 10 + UINT64_C(100000000000));

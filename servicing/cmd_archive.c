@@ -39,7 +39,7 @@ struct archiver {
 	uint64_t gaps;
 	int status;                      /* DIR/archive.status, -1 none */
 	uint64_t checkpoint;             /* generation of the newest one archived */
-	struct slot_cut next;            /* of the one in `state`, not reached yet; generation 0: none */
+	struct slot_cut next;            /* of the one in `state`, not reached yet; 0: none */
 	size_t next_len;
 	uint64_t flushed_ns;
 	int control;                     /* hangs up when the VM ends */
