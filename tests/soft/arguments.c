@@ -23,7 +23,8 @@ void arguments_usage(FILE *file)
 	      "  idle         connect, open, wait `seconds` (0: for ever)\n"
 	      "  ic           answer shutdown, heartbeat, timesync until asked to shut down; no disk\n"
 	      "  one-read, one-write, one-message: one operation between two OUTs to port 0x500\n"
-	      "  disk=0 controller=0 channels=1 (or threads=) depth=32 bs=4096 offset=0 ring=128K\n"
+	      "  disk=0 controller=0 controllers=1 channels=1 (or threads=; of each) depth=32\n"
+	      "  bs=4096 offset=0 ring=128K\n"
 	      "  seconds=10 or ops=N; region=64M (bench: the disk) mix=rw|read|write flush=256 "
 	      "(bench: 0)\n"
 	      "  churn=MS     a channel message that often; lost=30 s; patience=120 s\n"
@@ -71,6 +72,7 @@ static int set_number(struct arguments *a, const char *name, size_t length, cons
 	const struct number numbers[] = {
 		{"disk", 0, 63, NULL, NULL, &a->load.lun},
 		{"controller", 0, 63, &a->controller, NULL, NULL},
+		{"controllers", 1, GUESTSCSI_CHANNELS, &a->controllers, NULL, NULL},
 		{"channels", 1, GUESTSCSI_CHANNELS, &a->channels, NULL, NULL},
 		{"threads", 1, GUESTSCSI_CHANNELS, &a->channels, NULL, NULL},
 		{"depth", 1, GUESTSCSI_TAGS - 8, &a->load.depth, NULL, NULL},
@@ -151,6 +153,7 @@ static void set_defaults(struct arguments *a, enum mode mode)
 		.mode = mode,
 		.mode_name = MODES[mode],
 		.channels = 1,
+		.controllers = 1,
 		.ring_bytes = 128 << 10,
 		.patience_s = 120,
 		.message = SINGLE_GPADL,

@@ -483,9 +483,9 @@ int guestscsi_ask_sub_channels(struct guestscsi *scsi, uint16_t count, uint32_t 
 	return error;
 }
 
-static int handshake(struct guestscsi *scsi, uint32_t wanted, uint16_t *ret_sub_channels)
+static int handshake(struct guestscsi_channel *channel, uint32_t wanted,
+		     uint16_t *ret_sub_channels)
 {
-	struct guestscsi_channel *channel = &scsi->channel[0];
 	struct vstor_packet packet = {.operation = VSTOR_PROPERTIES};
 	uint32_t allowed;
 	int error = simple_control(channel, VSTOR_BEGIN, "BEGIN_INITIALIZATION");
@@ -500,7 +500,7 @@ static int handshake(struct guestscsi *scsi, uint32_t wanted, uint16_t *ret_sub_
 		error = simple_control(channel, VSTOR_END, "END_INITIALIZATION");
 	if (error)
 		return error;
-	scsi->max_transfer = packet.u.properties.max_transfer;
+	channel->scsi->max_transfer = packet.u.properties.max_transfer;
 	allowed = packet.u.properties.flags & PROPERTY_MULTI_CHANNEL
 			  ? packet.u.properties.max_channels
 			  : 0;
@@ -545,35 +545,42 @@ static int open_channel(struct guestscsi *scsi, struct guestbus_channel *bus_cha
 	return error;
 }
 
-int guestscsi_open(struct guestbus *bus, uint32_t controller, uint32_t channels,
-		   uint32_t ring_bytes, struct guestscsi **ret_scsi)
+int guestscsi_join(struct guestscsi *scsi, uint32_t controller, uint32_t channels,
+		   uint32_t ring_bytes)
 {
-	struct guestbus_channel *primary = guestbus_primary(bus, GUESTBUS_SCSI, controller);
-	struct guestscsi *scsi = calloc(1, sizeof(*scsi));
+	struct guestbus_channel *primary = guestbus_primary(scsi->bus, GUESTBUS_SCSI, controller);
+	const uint32_t first = scsi->n_channels, left = GUESTSCSI_CHANNELS - first;
 	uint16_t sub_channels = 0;
 	int error;
 
-	if (!scsi)
-		return -ENOMEM;
-	*ret_scsi = scsi;
-	scsi->bus = bus;
-	if (!primary) {
+	if (!primary || left == 0) {
 		fprintf(stderr, "guest: no SCSI controller %u is offered\n", controller);
 		return GUESTSCSI_ABSENT;
 	}
 	error = open_channel(scsi, primary, ring_bytes);
 	if (!error)
-		error = handshake(scsi,
-				  channels < GUESTSCSI_CHANNELS ? channels : GUESTSCSI_CHANNELS,
+		error = handshake(&scsi->channel[first], channels < left ? channels : left,
 				  &sub_channels);
 	for (uint16_t i = 1; i <= sub_channels && !error; i++) {
 		struct guestbus_channel *sub;
 
-		error = guestbus_sub_channel(bus, primary, i, &sub);
+		error = guestbus_sub_channel(scsi->bus, primary, i, &sub);
 		if (!error)
 			error = open_channel(scsi, sub, ring_bytes);
 	}
 	return error;
+}
+
+int guestscsi_open(struct guestbus *bus, uint32_t controller, uint32_t channels,
+		   uint32_t ring_bytes, struct guestscsi **ret_scsi)
+{
+	struct guestscsi *scsi = calloc(1, sizeof(*scsi));
+
+	if (!scsi)
+		return -ENOMEM;
+	*ret_scsi = scsi;
+	scsi->bus = bus;
+	return guestscsi_join(scsi, controller, channels, ring_bytes);
 }
 
 /* Sub-channels first (B.9). */

@@ -78,6 +78,11 @@ struct guestscsi_disk {
 int guestscsi_open(struct guestbus *bus, uint32_t controller, uint32_t channels,
 		   uint32_t ring_bytes, struct guestscsi **ret_scsi);
 
+/* The same for another controller, whose channels come behind those that are
+ * open. Its LUNs are its own. */
+int guestscsi_join(struct guestscsi *scsi, uint32_t controller, uint32_t channels,
+		   uint32_t ring_bytes);
+
 /* No request may be in flight. The memory stays, VP threads may still look at it. */
 int guestscsi_close(struct guestscsi *scsi);
 

@@ -291,6 +291,11 @@ static void set_up(struct run *run)
 		   guestscsi_open(run->bus, a->controller, a->channels, a->ring_bytes, &run->scsi),
 		   "open the controller"))
 		return;
+	for (uint32_t i = 1; i < a->controllers; i++)
+		if (failed(run,
+			   guestscsi_join(run->scsi, a->controller + i, a->channels, a->ring_bytes),
+			   "open one more controller"))
+			return;
 	run->channels = guestscsi_channels(run->scsi);
 	failed(run, guestscsi_probe(run->scsi, a->load.lun, &run->disk), "find the disk");
 }
