@@ -17,7 +17,7 @@ static double ms(uint64_t ns)
 	return (double)ns / 1e6;
 }
 
-/* ---- from custody: the last take-over ------------------------------------------- */
+/* ---- from custody: the last planned take-over ------------------------------------ */
 
 struct window {
 	bool known;
@@ -29,11 +29,14 @@ struct window {
 
 static struct window last_window(const struct custody *c)
 {
-	uint64_t n = atomic_load(&c->stats->n_gaps);
-	uint64_t at = (n - 1) % ARRAY_LEN(c->stats->gap);
-	struct window w = { .known = n != 0 };
+	uint64_t n = atomic_load(&c->stats->n_gaps), at = 0;
+	struct window w = { 0 };
 
-	if (!n)
+	for (uint64_t i = 1; i <= n && i <= ARRAY_LEN(c->stats->gap) && !w.known; i++) {
+		at = (n - i) % ARRAY_LEN(c->stats->gap);
+		w.known = c->stats->gap[at].reason == TAKEOVER_PLANNED;
+	}
+	if (!w.known)
 		return w;
 	snprintf(w.build, sizeof(w.build), "%.31s", c->stats->gap[at].build);
 	w.epoch = c->stats->gap[at].epoch;
