@@ -6,14 +6,14 @@
 #
 # Leaves in DIR: run    a script that starts QEMU
 #                from   one line: which QEMU that is
-# Does nothing when both are there already; a fall-back is tried anew after a day.
+# Does nothing when both are there already; a fall-back is tried anew after ten minutes.
 set -eu
 
 [ $# -eq 1 ] || { echo "fetch-qemu: one argument expected: the folder to fill" >&2; exit 1; }
 mkdir -p "$1"
 cd "$1"
 dir=$(pwd)
-if [ -x run ] && [ -s from ] && { grep -q backports from || [ -n "$(find from -mtime -1)" ]; }; then
+if [ -x run ] && [ -s from ] && { grep -q backports from || [ -n "$(find from -mmin -10)" ]; }; then
 	exit 0
 fi
 

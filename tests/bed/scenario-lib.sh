@@ -71,3 +71,30 @@ guest_progress() {
 		$2 == "HFSTAT" && $1 >= after && $5 ~ /^n=[1-9]/ { seen[$3] = 1 }
 		END { n = split(names, name, " "); for (i = 1; i <= n; i++) if (!(name[i] in seen)) exit 1 }'
 }
+
+vp_stopped=0
+
+hf_list() { timeout 10 /a/holdfast list --state "$hf_state" 2>/tmp/list.err | grep -a 'paravisor_pid=' | tail -n 1; }
+
+# owner: sets pid, and keeps the greatest vp_stopped
+owner() {
+	row=$(hf_list) || row=''
+	pid=$(echo "$row" | field paravisor_pid)
+	stopped=$(echo "$row" | field vp_stopped)
+	case $stopped in
+	'' | *[!0-9]*) ;;
+	*) if [ "$stopped" -gt "$vp_stopped" ]; then vp_stopped=$stopped; fi ;;
+	esac
+}
+
+# new_owner OLD: waits for another living paravisor than OLD, at most 15 s
+new_owner() {
+	tries=0
+	while :; do
+		owner
+		if [ -n "$pid" ] && [ "$pid" != 0 ] && [ "$pid" != "$1" ]; then return 0; fi
+		tries=$((tries + 1))
+		if [ $tries -gt 75 ] || ! guest_running; then return 1; fi
+		usleep 200000
+	done
+}
