@@ -38,6 +38,7 @@ enum {
 	FLAG_NO_SYNC = 0x08,
 	FLAG_NO_FREEZE = 0x100,
 	ACTION_SIMPLE = 0x20,
+	TAG_NONE = 0xff,
 	TIMEOUT_S = 60,
 	PROPERTY_MULTI_CHANNEL = 1,
 	SENSE_FIXED = 0x70,
@@ -130,53 +131,60 @@ static void fill_srb(const struct guestscsi_request *request, struct vstor_srb *
 
 	*srb = (struct vstor_srb){
 		.length = SRB_LENGTH,
+		.path = request->path,
+		.target = request->target,
 		.lun = request->lun,
 		.cdb_length = request->cdb_bytes,
 		.sense_length = GUESTSCSI_SENSE,
 		.data_in = (uint8_t)request->direction,
 		.transfer = request->bytes,
-		.queue_action = ACTION_SIMPLE,
-		.srb_flags = FLAG_QUEUE_ACTION | FLAG_NO_SYNC | FLAG_NO_FREEZE |
-			     direction[request->direction],
+		.srb_flags = FLAG_NO_SYNC | direction[request->direction],
 		.timeout = TIMEOUT_S,
 	};
+	if (!request->untagged) {
+		srb->queue_tag = TAG_NONE;
+		srb->queue_action = ACTION_SIMPLE;
+		srb->srb_flags |= FLAG_QUEUE_ACTION | FLAG_NO_FREEZE;
+	}
 	memcpy(srb->cdb_or_sense, request->cdb, request->cdb_bytes);
 }
 
-struct gpa_direct {
-	uint32_t reserved, ranges, bytes, offset;
-	uint64_t pfn[GUESTSCSI_PAGES];
-};
-
-static int send_request(struct guestscsi_channel *channel, const struct guestscsi_request *request)
+void guestscsi_encode(const struct guestscsi_request *request, struct guestscsi_wire *ret_wire)
 {
 	struct vstor_packet vstor = {.operation = VSTOR_EXECUTE, .flags = 1};
-	struct gpa_direct direct;
-	struct guestring_packet packet = {
+
+	fill_srb(request, &vstor.u.srb);
+	memcpy(ret_wire->vstor, &vstor, sizeof(vstor));
+	ret_wire->packet = (struct guestring_packet){
 		.type = GUESTRING_INBAND,
 		.flags = GUESTRING_WANTS_COMPLETION,
 		.id = request->id,
-		.payload = &vstor,
+		.payload = ret_wire->vstor,
 		.payload_bytes = sizeof(vstor),
 	};
-	bool signal;
-	int error;
-
-	fill_srb(request, &vstor.u.srb);
 	if (request->bytes > 0) {
 		const uint32_t pages =
 			(request->offset + request->bytes + SOFTVM_PAGE - 1) / SOFTVM_PAGE;
 
-		direct.reserved = 0;
-		direct.ranges = 1;
-		direct.bytes = request->bytes;
-		direct.offset = request->offset;
-		memcpy(direct.pfn, request->pfns, pages * sizeof(*request->pfns));
-		packet.type = GUESTRING_GPA_DIRECT;
-		packet.extra = &direct;
-		packet.extra_bytes = 16 + pages * (uint32_t)sizeof(*request->pfns);
+		ret_wire->reserved = 0;
+		ret_wire->ranges = 1;
+		ret_wire->bytes = request->bytes;
+		ret_wire->offset = request->offset;
+		memcpy(ret_wire->pfn, request->pfns, pages * sizeof(*request->pfns));
+		ret_wire->packet.type = GUESTRING_GPA_DIRECT;
+		ret_wire->packet.extra = &ret_wire->reserved;
+		ret_wire->packet.extra_bytes = 16 + pages * (uint32_t)sizeof(*request->pfns);
 	}
-	error = guestring_send(&channel->bus->ring, &packet, &signal);
+}
+
+static int send_request(struct guestscsi_channel *channel, const struct guestscsi_request *request)
+{
+	struct guestscsi_wire wire;
+	bool signal;
+	int error;
+
+	guestscsi_encode(request, &wire);
+	error = guestring_send(&channel->bus->ring, &wire.packet, &signal);
 	if (!error && signal)
 		guestbus_signal(channel->bus);
 	return error;
@@ -226,31 +234,49 @@ static struct guestscsi_request *request_of(struct guestscsi_channel *channel, u
 	return NULL;
 }
 
-static enum guestscsi_outcome judge(struct guestscsi_channel *channel,
-				    struct guestscsi_request *request,
-				    const struct vstor_packet *reply)
+enum guestscsi_outcome guestscsi_decode(const uint8_t reply[GUESTSCSI_VSTOR],
+					struct guestscsi_request *request)
 {
-	struct guestscsi_faults *faults = &channel->scsi->faults;
-	const struct vstor_srb *srb = &reply->u.srb;
+	struct vstor_packet vstor;
+	const struct vstor_srb *srb = &vstor.u.srb;
 
-	if (reply->status == 0 && (srb->srb_status & SRB_STATUS_MASK) == SRB_SUCCESS) {
+	memcpy(&vstor, reply, sizeof(vstor));
+	request->srb_status = srb->srb_status;
+	request->scsi_status = srb->scsi_status;
+	request->transferred = srb->transfer;
+	request->sense_bytes =
+		srb->sense_length < GUESTSCSI_SENSE ? srb->sense_length : GUESTSCSI_SENSE;
+	memcpy(request->sense, srb->cdb_or_sense, GUESTSCSI_SENSE);
+	if (vstor.status == 0 && (srb->srb_status & SRB_STATUS_MASK) == SRB_SUCCESS) {
 		if (srb->scsi_status == 0)
 			return GUESTSCSI_GOOD;
-		if (srb->scsi_status == SCSI_BUSY) {
-			atomic_fetch_add(&faults->busy, 1);
+		if (srb->scsi_status == SCSI_BUSY)
 			return GUESTSCSI_AGAIN;
-		}
 	}
 	if (srb->scsi_status == SCSI_CHECK_CONDITION && srb->srb_status & 0x80 &&
 	    srb->sense_length >= 14 && (srb->cdb_or_sense[0] & 0x7f) == SENSE_FIXED &&
-	    (srb->cdb_or_sense[2] & 0xf) == SENSE_UNIT_ATTENTION) {
-		atomic_fetch_add(&faults->attention, 1);
+	    (srb->cdb_or_sense[2] & 0xf) == SENSE_UNIT_ATTENTION)
 		return GUESTSCSI_AGAIN;
-	}
-	fault(channel, &faults->errors, "request failed (status, srb, scsi, key)", request->id,
-	      (uint64_t)reply->status << 32 | (uint64_t)srb->srb_status << 16 |
-		      (uint64_t)srb->scsi_status << 8 | srb->cdb_or_sense[2]);
 	return GUESTSCSI_FAILED;
+}
+
+static void judge(struct guestscsi_channel *channel, struct guestscsi_request *request,
+		  const struct vstor_packet *reply)
+{
+	struct guestscsi_faults *faults = &channel->scsi->faults;
+
+	request->outcome = guestscsi_decode((const uint8_t *)reply, request);
+	if (request->raw)
+		request->outcome = GUESTSCSI_GOOD;
+	else if (request->outcome == GUESTSCSI_AGAIN)
+		atomic_fetch_add(request->scsi_status == SCSI_BUSY ? &faults->busy
+								   : &faults->attention,
+				 1);
+	else if (request->outcome == GUESTSCSI_FAILED)
+		fault(channel, &faults->errors, "request failed (status, srb, scsi, key)",
+		      request->id,
+		      (uint64_t)reply->status << 32 | (uint64_t)request->srb_status << 16 |
+			      (uint64_t)request->scsi_status << 8 | request->sense[2]);
 }
 
 static bool is_transfer(const struct guestscsi_request *request)
@@ -268,13 +294,7 @@ static void complete(struct guestscsi_channel *channel, uint64_t id,
 	if (!request)
 		return;
 	request->in_flight = false;
-	request->srb_status = srb->srb_status;
-	request->scsi_status = srb->scsi_status;
-	request->transferred = srb->transfer;
-	request->sense_bytes =
-		srb->sense_length < GUESTSCSI_SENSE ? srb->sense_length : GUESTSCSI_SENSE;
-	memcpy(request->sense, srb->cdb_or_sense, GUESTSCSI_SENSE);
-	request->outcome = request->raw ? GUESTSCSI_GOOD : judge(channel, request, reply);
+	judge(channel, request, reply);
 	if (request->outcome == GUESTSCSI_GOOD && !request->raw &&
 	    (srb->transfer > request->bytes ||
 	     (is_transfer(request) && srb->transfer != request->bytes)))

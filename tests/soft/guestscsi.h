@@ -19,6 +19,7 @@ enum {
 	GUESTSCSI_TAGS = 1024, /* requests of one channel */
 	GUESTSCSI_PAGES = 257, /* of one request */
 	GUESTSCSI_SENSE = 20,
+	GUESTSCSI_VSTOR = 64, /* bytes of a storage packet */
 };
 
 enum guestscsi_condition {
@@ -39,8 +40,9 @@ struct guestscsi;
 
 struct guestscsi_request {
 	/* The caller's. */
-	uint8_t cdb[16], cdb_bytes, lun;
+	uint8_t cdb[16], cdb_bytes, path, target, lun;
 	enum guestscsi_direction direction;
+	bool untagged; /* no queue action, as Linux sends before it knows the unit */
 	uint32_t bytes, offset; /* of the data; offset in the first page */
 	const uint64_t *pfns;	/* as many as bytes and offset need */
 	bool raw;		/* the caller judges: not tried again, no failure told or counted */
@@ -57,6 +59,20 @@ struct guestscsi_request {
 	uint32_t transferred;
 	uint8_t srb_status, scsi_status, sense_bytes, sense[GUESTSCSI_SENSE];
 };
+
+/* A request as it goes into a ring; `packet` points into the other members. */
+struct guestscsi_wire {
+	struct guestring_packet packet;
+	uint32_t reserved, ranges, bytes, offset; /* one range, as it lies in the ring */
+	uint64_t pfn[GUESTSCSI_PAGES];
+	uint8_t vstor[GUESTSCSI_VSTOR];
+};
+
+/* Pure: no channel is touched. decode fills the request's result and returns its
+ * outcome; the reply is a whole storage packet. */
+void guestscsi_encode(const struct guestscsi_request *request, struct guestscsi_wire *ret_wire);
+enum guestscsi_outcome guestscsi_decode(const uint8_t reply[GUESTSCSI_VSTOR],
+					struct guestscsi_request *request);
 
 /* Rules a server must keep. Each breach is told on stderr, the first ones in full. */
 struct guestscsi_faults {
