@@ -31,6 +31,10 @@ void hands_disarm(struct hands *h);
  * until the next call. Returns 0. Every channel is looked at again. */
 int hands_rebuild(struct hands *h, const struct world *w);
 
+/* A follower's: after hands_rebuild(), maps the pages that a take-over will
+ * touch, so that it has no faults. Changes nothing; cheap when done before. */
+void hands_warm(struct hands *h);
+
 /* After the fence, armed and rebuilt, before any effect: reconciles what a dead
  * or former owner left in custody: the io_uring, queue heads, sources' heads,
  * ring headers, the declared-state page. 0 or a negative errno. */

@@ -78,6 +78,8 @@ struct hands {
 	struct channels ready;        /* something may lie in the ring */
 	struct channels to_consume, to_publish, to_signal;
 	uint32_t next_channel;        /* whose turn it is */
+	struct channels warm;         /* whose pages hands_warm() has mapped */
+	bool warm_custody;
 	bool fds_changed;
 
 	/* Between collect and taken: heads to publish; 0 for none. */

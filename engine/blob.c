@@ -39,8 +39,10 @@ void blobs_deinit(struct blobs *b)
 
 void blobs_reset(struct blobs *b, uint8_t fill)
 {
-	memset(b->chunk, fill, sizeof(*b->chunk) * LIMIT_BLOB_CHUNKS);
-	memset(b->next, fill, sizeof(*b->next) * LIMIT_BLOB_CHUNKS);
+	if (fill) { /* a chunk is written before it is read */
+		memset(b->chunk, fill, sizeof(*b->chunk) * LIMIT_BLOB_CHUNKS);
+		memset(b->next, fill, sizeof(*b->next) * LIMIT_BLOB_CHUNKS);
+	}
 	memset(b->len, 0, sizeof(*b->len) * LIMIT_BLOB_CHUNKS);
 	memset(b->free, 0xff, sizeof(*b->free) * WORDS);
 	b->n_free = LIMIT_BLOB_CHUNKS;

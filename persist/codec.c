@@ -27,7 +27,6 @@ struct packing {
 	const struct world *w;
 	struct sink sink;
 	msgpack_packer pk;
-	bool common;                    /* only what builds of one level share */
 };
 
 static uint8_t *reserve(struct sink *s, size_t len)
@@ -139,7 +138,7 @@ static void pack_fields(struct packing *pk, const struct codec_order *o, const v
 {
 	const struct sm_head *h = self;
 	uint8_t bytes[LIMIT_UNKNOWN];
-	size_t len = pk->common ? 0 : world_blob_len(pk->w, h->unknown);
+	size_t len = world_blob_len(pk->w, h->unknown);
 	struct cursor c = { bytes, bytes + len };
 	uint32_t n = o->n;
 
@@ -214,7 +213,7 @@ static void pack_kind(struct packing *pk, const struct sm_desc *d)
 	uint16_t n = used_indices(pk->w, d);
 	struct codec_order o;
 
-	codec_order(d, pk->common ? world_lane_const(pk->w)->level : UINT16_MAX, &o);
+	codec_order(d, UINT16_MAX, &o);
 	msgpack_pack_array(&pk->pk, 3);
 	msgpack_pack_uint16(&pk->pk, d->kind);
 	pack_generations(pk, d, n);
@@ -265,7 +264,7 @@ static int pack(struct packing *pk)
 	msgpack_pack_array(&pk->pk, 5);
 	msgpack_pack_uint32(&pk->pk, CODEC_FORMAT);
 	msgpack_pack_uint32(&pk->pk, world_lane_const(pk->w)->level);
-	msgpack_pack_uint64(&pk->pk, pk->common ? 0 : schema_hash_once(r));
+	msgpack_pack_uint64(&pk->pk, schema_hash_once(r));
 	pack_lane(pk);
 	msgpack_pack_array(&pk->pk, kinds);
 	for (unsigned k = 0; k < LIMIT_KINDS; k++) {
@@ -288,17 +287,6 @@ int codec_pack(const struct world *w, uint8_t *buffer, size_t capacity, size_t *
 uint64_t codec_hash(const uint8_t *bytes, size_t len)
 {
 	return XXH3_64bits(bytes, len);
-}
-
-int codec_state_hash(const struct world *w, uint8_t *scratch, size_t capacity, uint64_t *ret)
-{
-	struct packing pk = { .w = w, .sink = { .p = scratch, .capacity = capacity },
-			      .common = true };
-	int r = pack(&pk);
-
-	if (r == 0)
-		*ret = codec_hash(scratch, pk.sink.len);
-	return r;
 }
 
 void codec_order(const struct sm_desc *d, unsigned level, struct codec_order *ret)

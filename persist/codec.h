@@ -40,7 +40,7 @@ bool codec_header(const uint8_t *bytes, size_t len, struct codec_header *ret);
 uint64_t codec_hash(const uint8_t *bytes, size_t len);
 
 /* State hash that two builds agree on while they serve the same level: without
- * schema hash, fields above the level, and fields of newer writers. Packs into
+ * schema, fields above the level, and fields of newer writers. Gathers in
  * @scratch. 0 or -ENOSPC. */
 int codec_state_hash(const struct world *w, uint8_t *scratch, size_t capacity, uint64_t *ret);
 

@@ -133,7 +133,13 @@ static bool has_followed_enough(const struct paravisor *p, const struct live *l)
 /* Everything that a take-over derives is derived, and touched, ahead of it. */
 static void mirror(struct paravisor *p, struct live *l)
 {
+	uint64_t hash;
+
 	hands_rebuild(p->hands, p->world);
+	hands_warm(p->hands);
+	/* For the memory that it touches. */
+	if (codec_state_hash(p->world, p->follow.buffer, LIMIT_SLOT_BYTES, &hash) < 0)
+		return;
 	l->mirrored = p->follow.events;
 }
 
