@@ -5,6 +5,7 @@
 #include "engine/fact.h"
 #include "engine/partition/partition.h"
 #include "sim/boot.h"
+#include "sim/keep.h"
 #include "sim/oracle.h"
 #include "sim/plan.h"
 #include "sim/programs.h"
@@ -211,8 +212,24 @@ static uint64_t pick(const uint32_t *values, unsigned n)
 	return values[chance_below(&kernel.data, n)];
 }
 
-/* What the guest is told to do: words of softload or softhostile. */
-static void write_words(void)
+static unsigned hostile_words(void)
+{
+	unsigned n = 0;
+
+	snprintf(words[n++], WORD, "hostile");
+	snprintf(words[n++], WORD, "seed=%llu", (unsigned long long)options.seed);
+	snprintf(words[n++], WORD, "count=%llu", (unsigned long long)(options.events / 4 + 1));
+	snprintf(words[n++], WORD, "seconds=1");
+	snprintf(words[n++], WORD, "phases=%u", (unsigned)(1 + chance_below(&kernel.data, 2)));
+	snprintf(words[n++], WORD, "victim=1");
+	snprintf(words[n++], WORD, "region=2097152");
+	snprintf(words[n++], WORD, "depth=%u", (unsigned)(1 + chance_below(&kernel.data, 16)));
+	if (chance_once_in(&kernel.data, 2))
+		snprintf(words[n++], WORD, "synic");
+	return n;
+}
+
+static unsigned load_words(void)
 {
 	static const uint32_t bs[] = { 512, 512, 512, 512, 1024, 4096, 8192 };
 	static const uint32_t depth[] = { 1, 4, 16, 32, 32, 64 };
@@ -231,6 +248,14 @@ static void write_words(void)
 	snprintf(words[n++], WORD, "ops=%llu", (unsigned long long)(options.events * 9 / 20 + 1));
 	snprintf(words[n++], WORD, "region=2M");
 	snprintf(words[n++], WORD, "lost=60");
+	return n;
+}
+
+/* What the guest is told to do: words of softload or softhostile. */
+static void write_words(void)
+{
+	unsigned n = options.hostile ? hostile_words() : load_words();
+
 	for (unsigned i = 0; i < n; i++) {
 		strcat(command_line, words[i]);
 		strcat(command_line, i + 1 < n ? " " : "");
@@ -249,7 +274,8 @@ static void write_config(void)
 	n->bytes = (uint32_t)(sizeof(c) + strlen(command_line));
 	for (uint16_t i = 0; i < DISKS; i++) {
 		struct rec_disk_config d = { .blocks = DISK_BYTES / BLOCK, .block_bytes = BLOCK,
-					     .flags = i ? 1 : 0, .fd = i, .lun = i,
+					     .flags = i && !options.hostile ? 1 : 0, .fd = i,
+					     .lun = i,
 					     .identity = { 1 + i, 77 } };
 
 		n = &config[1 + i];
@@ -326,6 +352,7 @@ static void *run_partition(void *unused)
 	fact(p->backend->create(p) == 0);
 	fact(vp_create(p) == 0);
 	oracle_start(&p->c);
+	keep_start(&p->c);
 	plan_start(&p->c);
 	start_first(p);
 	hub_run(p);

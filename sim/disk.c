@@ -19,7 +19,7 @@
 
 enum {
 	SQ = 1024, CQ = 4096, REQUESTS = 2048, SEGMENTS = 257, SECTOR = 512,
-	QUICK_NS = 4000, USUAL_NS = 60000, LATE_NS = 40000000,
+	QUICK_NS = 4000, LATE_NS = 40000000,
 };
 
 struct request {
@@ -45,6 +45,7 @@ static struct {
 	unsigned n;
 	uint16_t unused[REQUESTS];
 	unsigned n_unused;
+	uint64_t usual_ns;            /* latency of this run's disks: up to */
 } uring;
 
 static struct { uint8_t *bytes; uint64_t size; bool block; } disk[8];
@@ -127,9 +128,13 @@ static uint16_t pop(void)
 	}
 }
 
+/* From memory to a disk that turns. */
+static const uint32_t speeds[] = { 20000, 60000, 60000, 200000, 1000000, 8000000 };
+enum { SLOW_NS = 2000000 };
+
 static uint64_t latency(void)
 {
-	uint64_t ns = QUICK_NS + chance_below(&kernel.host, USUAL_NS);
+	uint64_t ns = QUICK_NS + chance_below(&kernel.host, uring.usual_ns);
 
 	if (run_fault(FAULT_DISK_LATE))
 		ns += chance_below(&kernel.fault, LATE_NS);
@@ -318,6 +323,8 @@ int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
 	uring.sqe = __real_calloc(SQ, sizeof(*uring.sqe));
 	uring.cqe = __real_calloc(CQ, sizeof(*uring.cqe));
 	fact(uring.sqe && uring.cqe);
+	uring.usual_ns = options.hostile ? SLOW_NS
+					 : speeds[chance_below(&kernel.data, ARRAY_LEN(speeds))];
 	uring.sq_mask = SQ - 1;
 	uring.sq_entries = SQ;
 	uring.cq_mask = CQ - 1;

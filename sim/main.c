@@ -135,30 +135,55 @@ static int parse(int argc, char **argv, struct arguments *a)
 	return r;
 }
 
-int main(int argc, char **argv)
+/* The log of a run is kept when it is the only one, or has failed. */
+static void keep_log(const struct run_options *o)
 {
 	static char tail[ONE_TAIL];
+	struct run_result again;
+
+	if (!o->state_dir)
+		return;
+	run_one(o, &again, tail);
+	printf("its log: holdfast replay --state %s --step\n", o->state_dir);
+}
+
+/* True: it failed. */
+static bool run_seed(const struct arguments *a)
+{
+	static char tail[ONE_TAIL];
+	struct run_options o = a->o;
+	struct run_result ended;
+
+	if (a->seeds > 1 || a->shrink)
+		o.state_dir = NULL;
+	run_one(&o, &ended, tail);
+	record_tell(&o, &ended, a->json);
+	if (record_add(a->record, &o, &ended))
+		return true;
+	if (!ended.failed)
+		return false;
+	fputs(tail, stderr);
+	if (a->shrink)
+		shrink(&o, &ended);
+	if (a->shrink || a->seeds > 1) {
+		o.state_dir = a->o.state_dir;
+		keep_log(&o);
+	}
+	return true;
+}
+
+int main(int argc, char **argv)
+{
 	static char name[] = "sim";
 	struct arguments a;
-	int r;
 	bool failed = false;
+	int r;
 
 	argv[0] = name;
 	r = parse(argc, argv, &a);
 	if (r || programs_load())
 		return r ? r : EXIT_FAILED;
-	for (uint64_t i = 0; i < a.seeds && !failed; i++, a.o.seed++) {
-		struct run_result ended;
-
-		run_one(&a.o, &ended, tail);
-		if (record_add(a.record, &a.o, &ended))
-			return EXIT_FAILED;
-		failed = ended.failed;
-		record_tell(&a.o, &ended, a.json);
-		if (failed)
-			fputs(tail, stderr);
-		if (failed && a.shrink)
-			shrink(&a.o, &ended);
-	}
+	for (uint64_t i = 0; i < a.seeds && !failed; i++, a.o.seed++)
+		failed = run_seed(&a);
 	return failed ? EXIT_FAILED : 0;
 }

@@ -275,6 +275,10 @@ void oracle_guest(int status)
 
 	if (!strchr(line, '{'))
 		run_failed("the VM has ended with status %d and the guest has told nothing", status);
+	if (options.hostile && !strstr(line, "\"ok\":true"))
+		run_failed("guest: %.200s", line);
+	if (options.hostile)
+		return;
 	for (size_t i = 0; i < ARRAY_LEN(never); i++)
 		if (number_of(line, never[i]))
 			run_failed("guest: %s=%llu", never[i],

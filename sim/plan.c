@@ -8,6 +8,7 @@
 #include "sim/plan.h"
 
 #include "engine/owner.h"
+#include "sim/keep.h"
 #include "sim/oracle.h"
 #include "sim/programs.h"
 
@@ -19,11 +20,12 @@ enum {
 	SOON_EVERY = 4,           /* one kill in so many follows soon */
 	ACT_EVENTS = 4000,        /* mean distance of acts */
 	TICK_NS = 300000,
-	PAUSE_NS = 400000000,
 	JUMP_NS = 1500000000,
 	MEMORY_EVERY = 25,        /* one spawn in so many fails an allocation */
 	ALLOCATIONS = 14,
 };
+
+#define PAUSE_NS UINT64_C(3000000000)
 
 static struct {
 	struct custody *c;
@@ -44,6 +46,9 @@ static const struct { enum fault fault; unsigned weight; } acts[] = {
 
 bool plan_allows(enum fault f)
 {
+	/* The hostile guest's honest client takes no error for an answer. */
+	if (options.hostile && (f == FAULT_DISK_ERROR || f == FAULT_DISK_TORN))
+		return false;
 	return options.faults >> f & 1;
 }
 
@@ -234,5 +239,6 @@ uint64_t plan_tick(void)
 			draw_act();
 	}
 	oracle_time();
+	keep_run();
 	return disks < kernel.now + TICK_NS ? disks : kernel.now + TICK_NS;
 }

@@ -6,6 +6,7 @@
 #include "sim/run.h"
 
 #include "engine/fact.h"
+#include "sim/keep.h"
 #include "sim/oracle.h"
 #include "sim/plan.h"
 
@@ -89,6 +90,7 @@ void run_process_ends(struct process *p, int signal)
 
 void run_done(void)
 {
+	keep_end();
 	result.events = oracle_events();
 	result.steps = kernel.steps;
 	result.virtual_ns = kernel.now - kernel.start;

@@ -48,7 +48,7 @@ static void bisect(struct run_options *best, uint64_t *option, uint64_t high)
 	}
 }
 
-void shrink(const struct run_options *o, const struct run_result *r)
+void shrink(struct run_options *o, const struct run_result *r)
 {
 	struct run_options best = *o;
 
@@ -65,4 +65,5 @@ void shrink(const struct run_options *o, const struct run_result *r)
 	}
 	printf("shrunk: ");
 	record_tell(&best, &last, false);
+	*o = best;
 }

@@ -4,7 +4,7 @@
 
 #include "sim/run.h"
 
-/* Prints the command of the shortest run found that fails in the same way. */
-void shrink(const struct run_options *o, const struct run_result *r);
+/* Prints the command of the shortest run found that fails, and makes @o it. */
+void shrink(struct run_options *o, const struct run_result *r);
 
 #endif
