@@ -246,7 +246,7 @@ static unsigned load_words(void)
 	snprintf(words[n++], WORD, "flush=%u", (unsigned)chance_below(&kernel.data, 64));
 	snprintf(words[n++], WORD, "ring=%uK", 16u << chance_below(&kernel.data, 4));
 	snprintf(words[n++], WORD, "ops=%llu", (unsigned long long)(options.events * 9 / 20 + 1));
-	snprintf(words[n++], WORD, "region=2M");
+	snprintf(words[n++], WORD, "region=4M");
 	snprintf(words[n++], WORD, "lost=60");
 	return n;
 }

@@ -26,7 +26,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-enum { STACK = 512 << 10, SLICE_NS = 700 };
+enum { STACK = 512 << 10 };
 
 struct sim_kernel kernel;
 static void *scheduler_sp;
@@ -295,6 +295,6 @@ void kernel_run(uint64_t (*tick)(void))
 			continue;
 		}
 		resume(choose());
-		kernel.now += SLICE_NS;
+		kernel.now += kernel.slice_ns;
 	}
 }

@@ -76,6 +76,7 @@ struct sim_kernel {
 	uint64_t now, start;          /* ns */
 	uint64_t next_deadline;       /* not after the first deadline of any fiber */
 	uint64_t next_tick;           /* when disks and plan want to be looked at */
+	uint64_t slice_ns;            /* what a fiber takes each time it runs */
 	uint64_t steps;               /* times a fiber was resumed */
 	struct fiber fiber[SIM_FIBERS];
 	uint64_t runnable;            /* set of fibers */
@@ -84,6 +85,7 @@ struct sim_kernel {
 	int n_processes;
 	struct chance schedule, host, fault, data;
 	bool over;
+	volatile bool late;           /* real time is up */
 };
 extern struct sim_kernel kernel;
 

@@ -16,6 +16,8 @@
 
 enum {
 	KILL_POINTS = 20000,      /* of the owner, mean */
+	RARE_POINTS = 1000000,    /* in one seed of so many: long lives, lapped followers */
+	RARE_EVERY = 5,
 	SOON_POINTS = 500,
 	SOON_EVERY = 4,           /* one kill in so many follows soon */
 	ACT_EVENTS = 4000,        /* mean distance of acts */
@@ -30,7 +32,7 @@ enum {
 static struct {
 	struct custody *c;
 	struct chance chance;
-	uint64_t kill_in, next_act, done;
+	uint64_t kill_points, kill_in, next_act, done;
 	bool soon;
 	enum fault queue[4];      /* for the operator */
 	unsigned n_queue;
@@ -40,7 +42,7 @@ static struct {
 /* Acts and how often each is drawn. */
 static const struct { enum fault fault; unsigned weight; } acts[] = {
 	{ FAULT_REPLACE, 4 }, { FAULT_UPGRADE, 16 }, { FAULT_TWICE, 2 }, { FAULT_ROLLBACK, 2 },
-	{ FAULT_COMMIT, 2 }, { FAULT_STANDBY, 3 }, { FAULT_PAUSE, 3 }, { FAULT_KILL_FOLLOWER, 4 },
+	{ FAULT_COMMIT, 2 }, { FAULT_STANDBY, 4 }, { FAULT_PAUSE, 4 }, { FAULT_KILL_FOLLOWER, 4 },
 	{ FAULT_CLOCK, 2 }, { FAULT_ARCHIVE_SLOW, 1 }, { FAULT_ARCHIVE_DEAD, 1 },
 };
 
@@ -68,7 +70,8 @@ static void count(enum fault f)
 static void draw_kill(void)
 {
 	plan.soon = chance_once_in(&plan.chance, SOON_EVERY);
-	plan.kill_in = 1 + chance_below(&plan.chance, plan.soon ? SOON_POINTS : 2 * KILL_POINTS);
+	plan.kill_in = 1 + chance_below(&plan.chance, plan.soon ? SOON_POINTS
+							       : 2 * plan.kill_points);
 }
 
 static bool is_owner(const struct process *p)
@@ -226,6 +229,7 @@ void plan_start(struct custody *c)
 	plan.c = c;
 	plan.chance.state = options.seed * 0x9e37 + 77;
 	plan.next_act = chance_below(&plan.chance, 2 * ACT_EVENTS);
+	plan.kill_points = chance_once_in(&plan.chance, RARE_EVERY) ? RARE_POINTS : KILL_POINTS;
 	draw_kill();
 }
 
@@ -238,6 +242,9 @@ uint64_t plan_tick(void)
 		if (!spent())
 			draw_act();
 	}
+	if (kernel.late)
+		run_failed("no end in sight after %.3f virtual seconds",
+			   (double)(kernel.now - kernel.start) / 1e9);
 	oracle_time();
 	keep_run();
 	return disks < kernel.now + TICK_NS ? disks : kernel.now + TICK_NS;
