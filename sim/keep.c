@@ -76,7 +76,7 @@ static void take_checkpoint(void)
 	    cut.generation == keep.checkpoint ||
 	    cut.position > archive_place(keep.archive)->position)
 		return;
-	fact(archive_checkpoint(keep.archive, &cut, keep.state, len) == 0);
+	fact(archive_checkpoint(keep.archive, &cut, keep.state, len, false) == 0);
 	keep.checkpoint = cut.generation;
 }
 
