@@ -41,7 +41,8 @@ replace() {
 		fi
 		t1=$(now_ms)
 		if ! new_owner "$before"; then fail "replacement $n: process $before is still the paravisor"; return 1; fi
-		serves=$serves$to
+		if [ "$letter" != "$to" ]; then fail "replacement $n: build $letter serves, not $to"; return 1; fi
+		serves=$serves$letter
 		inflight=$(tail -n 1 /tmp/service.out | field inflight)
 		[ "${inflight:-0}" = 0 ] || break
 		tries=$((tries + 1))
@@ -74,7 +75,7 @@ kill_owner() {
 	t1=$(now_ms)
 	if ! new_owner "$killed"; then fail "kill $n: nobody took over from process $killed within 15 s"; return 1; fi
 	kills=$n
-	serves=$serves${serves#"${serves%?}"}
+	serves=$serves$letter # in a probation the predecessor takes the guest back: the other build
 	echo "HFEVENT kind=kill n=$n t0=$t0 t1=$t1 inflight=$inflight from=$killed to=$pid"
 	io_goes_on "$t1" "kill $n"
 }
@@ -93,7 +94,7 @@ events() {
 # A guest that resets while it boots, or never gets its loads running, is the emulator's (run-bed.sh): 75.
 resets() { /a/holdfast inspect --state "$hf_state" 'vtl[0].resets' | sed 's/.*[^0-9]//'; }
 
-# Which builds served, in order; the event log has to say the same.
+# Which builds served, in order, by custody; the event log has to say the same.
 serves=a lost=no
 guest_start /a
 if guest_wait $((10 + 30 * ${HF_VPS:-2})) 'HFGUEST ready' && guest_wait $((15 + 15 * ${HF_VPS:-2})) 'HFGUEST running raw ext4|HFGUEST running ext4 raw'; then
@@ -149,8 +150,10 @@ if [ $failed = yes ]; then
 	# Where everything stood, for whoever has to find out why.
 	/a/holdfast inspect --state "$hf_state" 2>&1 | grep -v -E '^disk|EMPTY|^uart' | cut -c 1-900 | sed 's/^/HFDUMP /'
 fi
-# The least delay between a line's making and its coming here is near 0: that gives the offset of the clocks.
-offset=$(awk '$2 == "HFSTAT" && $4 ~ /^t=[0-9]+$/ { d = $1 - substr($4, 3); if (!n++ || d < min) min = d } END { print n ? min : "unknown" }' "$hf_console")
+# The usual delay between a line's making and its coming here is short: that gives the offset of the clocks. Not the
+# least one, because two lines of the guest may have been mixed.
+offset=$(awk '$2 == "HFSTAT" && NF == 7 && $4 ~ /^t=[0-9]+$/ { print $1 - substr($4, 3) }' "$hf_console" | sort -n |
+	awk '{ d[NR] = $1 } END { print NR ? d[int((NR + 1) / 2)] : "unknown" }')
 echo "HFSUMMARY vps=${HF_VPS:-2} replacements=$replacements kills=$kills vp_stopped=$vp_stopped offset_ms=$offset failed=$failed"
 [ $lost = no ] || exit 75
 [ $failed = no ]

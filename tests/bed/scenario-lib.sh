@@ -76,10 +76,11 @@ vp_stopped=0
 
 hf_list() { timeout 10 /a/holdfast list --state "$hf_state" 2>/tmp/list.err | grep -a 'paravisor_pid=' | tail -n 1; }
 
-# owner: sets pid, and keeps the greatest vp_stopped
+# owner: sets pid and its build's letter, and keeps the greatest vp_stopped
 owner() {
 	row=$(hf_list) || row=''
 	pid=$(echo "$row" | field paravisor_pid)
+	letter=$(echo "$row" | field build | sed 's/^[^-]*-\([a-z]\)-.*/\1/')
 	stopped=$(echo "$row" | field vp_stopped)
 	case $stopped in
 	'' | *[!0-9]*) ;;
