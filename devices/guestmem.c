@@ -7,27 +7,17 @@
 #include "engine/fact.h"
 
 #include <errno.h>
-#include <linux/magic.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/vfs.h>
-
-static bool is_huge(int fd)
-{
-	struct statfs s;
-
-	return fstatfs(fd, &s) == 0 && s.f_type == HUGETLBFS_MAGIC;
-}
 
 int guestmem_map(struct guestmem *m, int fd, uint64_t bytes, uint64_t low_bytes)
 {
-	bool huge = is_huge(fd);
 	void *base;
 
-	*m = (struct guestmem){ .bytes = bytes, .low = low_bytes, .read_only = huge };
+	*m = (struct guestmem){ .bytes = bytes, .low = low_bytes, .read_only = true };
 	if (bytes == 0 || low_bytes > bytes || low_bytes > GUESTMEM_HIGH)
 		return -EINVAL;
-	base = mmap(NULL, bytes, huge ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	base = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
 	if (base == MAP_FAILED)
 		return -errno;
 	m->base = base;

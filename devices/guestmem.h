@@ -3,8 +3,9 @@
  * RAM is one memfd (row "ram") that holds two ranges of guest physical memory
  * in order: [0, low) and [4 GiB, 4 GiB + rest). Addresses come from the guest
  * and are never believed: whatever is not RAM is -EFAULT. Writing is refused
- * (-EPERM) unless the process is armed with the epoch it owns; where RAM is
- * hugetlb the mapping itself is read-only until then. One lane, one thread. */
+ * (-EPERM) unless the process is armed with the epoch it owns, and the mapping
+ * itself is read-only until then. Disarmed it stays writable: the kernel may
+ * still complete requests of this process into it. One lane, one thread. */
 #ifndef DEVICES_GUESTMEM_H
 #define DEVICES_GUESTMEM_H
 
@@ -21,7 +22,7 @@ struct guestmem {
 	uint8_t *base;
 	uint64_t bytes, low;
 	uint32_t epoch;          /* 0: not armed */
-	bool read_only;          /* the mapping is PROT_READ until it is armed */
+	bool read_only;          /* the mapping is PROT_READ: never armed yet */
 };
 
 /* Maps @bytes of @fd, which is not consumed. 0 or a negative errno. */

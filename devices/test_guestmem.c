@@ -3,8 +3,11 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { MIB = 1 << 20 };
@@ -56,6 +59,30 @@ Test(guestmem, writes_only_when_armed)
 	cr_assert_eq(guestmem_zero(&m, 16, 8), -EPERM);
 	cr_assert_eq(guestmem_read(&m, 16, &got, sizeof(got)), 0);
 	cr_assert_eq(got, 42);
+}
+
+/* A follower that writes past its accessor dies of it, and the guest's byte stays. */
+Test(guestmem, a_follower_cannot_write)
+{
+	uint8_t *byte = (uint8_t *)(uintptr_t)guestmem_at(&m, 64, 1);
+	struct rlimit none = { 0, 0 };
+	int status;
+	pid_t pid;
+
+	cr_assert_eq(*byte, 0);
+	pid = fork();
+	if (pid == 0) {
+		setrlimit(RLIMIT_CORE, &none);
+		signal(SIGSEGV, SIG_DFL);
+		*(volatile uint8_t *)byte = 1;
+		_exit(0);
+	}
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+	cr_assert_eq(*byte, 0);
+	cr_assert_eq(guestmem_arm(&m, 3), 0);
+	*(volatile uint8_t *)byte = 1;
+	cr_assert_eq(*byte, 1);
 }
 
 Test(guestmem, iovecs_join_neighbours)

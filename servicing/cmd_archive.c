@@ -11,6 +11,7 @@
 #include "servicing/registry.h"
 #include "servicing/verifier.h"
 
+#include "engine/sandbox.h"
 #include "persist/archive.h"
 #include "persist/schema.h"
 
@@ -26,7 +27,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { NICENESS = 10, IDLE_MS = 20, FLUSH_NS = 200000000, BATCH = 4096 };
+enum { NICENESS = 10, IDLE_MS = 20, FLUSH_NS = 200000000, BATCH = 4096,
+       ARCHIVER_FILES = 32 };
 
 struct archiver {
 	char dir[4096];
@@ -318,6 +320,19 @@ static int report(const struct archiver *p, int r)
 	return 1;
 }
 
+/* From here on it reads custody and writes the files that are open. */
+static void confine(const struct archiver *p)
+{
+	int r = sandbox_privileges();
+
+	if (!r)
+		r = sandbox_limits(ARCHIVER_FILES);
+	if (!r)
+		r = sandbox_allow_only(SANDBOX_ARCHIVER);
+	if (r)
+		fprintf(stderr, "holdfast: %s: the archiver is not confined: %s\n", p->dir, strerror(-r));
+}
+
 int cmd_archive(int argc, char **argv)
 {
 	static struct archiver p = { .control = -1, .status = -1 };
@@ -332,6 +347,7 @@ int cmd_archive(int argc, char **argv)
 	setpriority(PRIO_PROCESS, 0, NICENESS);
 	r = attach(&p, state);
 	if (r == 0) {
+		confine(&p);
 		place_reader(&p);
 		r = report(&p, follow(&p));
 	} else {

@@ -9,6 +9,7 @@
 #include "devices/hands.h"
 #include "engine/loop.h"
 #include "engine/owner.h"
+#include "engine/sandbox.h"
 #include "servicing/badbuild.h"
 #include "servicing/build_id.h"
 #include "servicing/commands.h"
@@ -23,6 +24,9 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+/* Rows, the loop's own descriptors, the standard ones. */
+enum { PARAVISOR_FILES = WIRE_FD_BASE + LIMIT_FDS + 16 };
 
 enum life paravisor_failed(struct paravisor *p, const char *format, ...)
 {
@@ -149,6 +153,18 @@ static enum wire_role role_of(const char *name)
 	return ROLE_SUCCESSOR;
 }
 
+/* All it needs is open and mapped, and the partition has left it no privileges.
+ * A kernel without filters is no reason not to serve. */
+static void confine(const struct paravisor *p)
+{
+	int r = sandbox_limits(PARAVISOR_FILES);
+
+	if (!r)
+		r = sandbox_allow_only(SANDBOX_PARAVISOR);
+	if (r)
+		fprintf(stderr, "paravisor[%u]: not confined: %s\n", p->slot, strerror(-r));
+}
+
 int cmd_paravisor(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -174,6 +190,7 @@ int cmd_paravisor(int argc, char **argv)
 	}
 	if (attach(&p) || !prepare(&p))
 		return 1;
+	confine(&p);
 	live(&p);
 	return p.status;
 }

@@ -6,6 +6,8 @@
  * with one zero byte, or with one line that says what is wrong. */
 #include "engine/partition/partition.h"
 
+#include "engine/sandbox.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -334,6 +336,22 @@ static int start_first(struct partition *p)
 	return ownership_start(p);
 }
 
+static void give_up(const char *what, int error)
+{
+	if (error)
+		partition_log("%s are kept: %s", what, strerror(-error));
+}
+
+/* All is made and nothing runs: threads and children inherit this. A guest of
+ * `soft` is a program of the operator's that may write files. */
+static void confine(const struct partition *p)
+{
+	give_up("namespaces", sandbox_namespaces(p->backend->code == BACKEND_KVM.code));
+	give_up("privileges", sandbox_privileges());
+	give_up("limits", sandbox_limits(PARTITION_FILES));
+	give_up("system calls", sandbox_forbid());
+}
+
 static int bring_up(struct partition *p, const struct named_fds *named)
 {
 	int error = daemonize(p);
@@ -350,6 +368,8 @@ static int bring_up(struct partition *p, const struct named_fds *named)
 		error = resource_create(p);
 	if (!error)
 		error = p->backend->create(p);
+	if (!error)
+		confine(p);
 	if (!error)
 		error = vp_create(p);
 	if (!error)

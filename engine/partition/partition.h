@@ -19,6 +19,7 @@
 
 enum {
 	PARTITION_FD_FREE = 512,      /* sources of rows lie above the rows' numbers in children */
+	PARTITION_FILES = 2048,       /* open at a time: rows twice, clients, VPs, and room */
 	PARTITION_EXES = 16,          /* executables kept: owner, predecessor, and room */
 	PARTITION_NOTICES = LIMIT_DISKS + 8, /* configuration, a disk each, start */
 	PARTITION_POLL_MS = 20,       /* slow poll while something waits (protocol.md B.1) */

@@ -12,6 +12,7 @@
 #include "engine/partition/soft_abi.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -353,6 +354,22 @@ _Noreturn static void take(struct play *s)
 	own(s);
 }
 
+/* The ring moves blocks of disks and opens nothing, whoever asks. */
+static void check_ring(const struct play *s)
+{
+	struct io_uring_params params = s->c.h->uring_params;
+	struct io_uring_cqe *cqe;
+	struct io_uring_sqe *sqe;
+	struct io_uring ring;
+
+	fact(io_uring_queue_mmap(custody_fd(&s->c, "uring.0"), &params, &ring) == 0);
+	sqe = io_uring_get_sqe(&ring);
+	io_uring_prep_openat(sqe, AT_FDCWD, "/", O_RDONLY, 0);
+	fact(io_uring_submit_and_wait(&ring, 1) == 1);
+	fact(io_uring_peek_cqe(&ring, &cqe) == 0 && cqe->res == -EACCES);
+	io_uring_cqe_seen(&ring, cqe);
+}
+
 static int paravisor(int argc, char **argv)
 {
 	const struct rlimit none = { 0 };
@@ -371,6 +388,7 @@ static int paravisor(int argc, char **argv)
 	if (strcmp(argv[5], "first") == 0) {
 		s.epoch = 1;
 		fact(custody_owner_move(&s.c, 0, OWNER_WORD(1, s.slot, OWNER_OWNED)));
+		check_ring(&s);
 		start_first(&s);
 		own(&s);
 	}

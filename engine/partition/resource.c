@@ -136,6 +136,33 @@ static int make_ram(struct partition *p)
 	return add(p, "ram", p->ram_fd);
 }
 
+/* A filter of system calls does not see what an io_uring is asked for, so the
+ * ring itself knows no more than disks need: no opening, no sockets. Of its
+ * registrations only the table of disks can change. */
+static int restrict_uring(struct partition *p)
+{
+	static const uint8_t ops[] = {
+		IORING_OP_NOP, IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_READ, IORING_OP_WRITE,
+		IORING_OP_FSYNC, IORING_OP_SYNC_FILE_RANGE, IORING_OP_FALLOCATE,
+		IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED, IORING_OP_ASYNC_CANCEL,
+		IORING_OP_TIMEOUT, IORING_OP_TIMEOUT_REMOVE, IORING_OP_LINK_TIMEOUT,
+	};
+	struct io_uring_restriction r[ARRAY_LEN(ops) + 2] = {
+		{ .opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = UINT8_MAX },
+		{ .opcode = IORING_RESTRICTION_REGISTER_OP,
+		  .register_op = IORING_REGISTER_FILES_UPDATE },
+	};
+	int error;
+
+	for (size_t i = 0; i < ARRAY_LEN(ops); i++)
+		r[i + 2] = (struct io_uring_restriction){ .opcode = IORING_RESTRICTION_SQE_OP,
+							  .sqe_op = ops[i] };
+	error = io_uring_register((unsigned)p->uring.ring_fd, IORING_REGISTER_RESTRICTIONS, r,
+				  ARRAY_LEN(r));
+	return error ? error : io_uring_register((unsigned)p->uring.ring_fd,
+						 IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+}
+
 /* No SINGLE_ISSUER, DEFER_TASKRUN or SQPOLL: any paravisor may enter the ring,
  * and it must not depend on a thread of one that is dead (DESIGN §4). */
 static int make_uring(struct partition *p)
@@ -143,7 +170,7 @@ static int make_uring(struct partition *p)
 	struct io_uring_params *params = &p->c.h->uring_params;
 	int cq_fd, fd, error;
 
-	*params = (struct io_uring_params){ .flags = IORING_SETUP_CQSIZE,
+	*params = (struct io_uring_params){ .flags = IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED,
 					    .cq_entries = LIMIT_URING_CQ };
 	error = io_uring_queue_init_params(LIMIT_URING_ENTRIES, &p->uring, params);
 	if (error)
@@ -156,7 +183,9 @@ static int make_uring(struct partition *p)
 		return error;
 	cq_fd = add_eventfd(p, "cq.0", EFD_NONBLOCK);
 	error = cq_fd < 0 ? cq_fd : io_uring_register_eventfd(&p->uring, cq_fd);
-	return error ? error : io_uring_register_files_sparse(&p->uring, LIMIT_FDS);
+	if (!error)
+		error = io_uring_register_files_sparse(&p->uring, LIMIT_FDS);
+	return error ? error : restrict_uring(p);
 }
 
 bool resource_is_disk(const struct wire_fd *f)

@@ -393,12 +393,8 @@ static void await_end(struct partition *p, uint32_t slot, uint64_t until)
 static void close_disks(struct partition *p)
 {
 	for (uint32_t i = 0; i < p->c.h->n_fds; i++) {
-		struct wire_fd *row = &p->c.h->fds[i];
-
-		if (row->fd < 0 || strncmp(row->name, "disk.", 5))
-			continue;
-		close(row->fd);
-		row->fd = -1;
+		if (p->c.h->fds[i].fd >= 0 && resource_is_disk(&p->c.h->fds[i]))
+			resource_disk_drop(p, i);
 	}
 }
 

@@ -127,7 +127,7 @@ in_full() {
 	unshare -m bash -c 'set -e; mount --bind "$2" seen; mount -t tmpfs -o size="$1" tmpfs "$2"; touch "$2/control"
 		mount --bind seen/control "$2/control"; size=$1 dir=$2; shift 2
 		s=0; "$@" || s=$?
-		[ "$size" != 16k ] || [ "$(ls "$dir")" = control ] || { echo left behind; exit 9; }
+		[ "$size" != 16k ] || [ "$(echo $(ls "$dir"))" = "archive.status control" ] || { echo "left behind: $(ls -R "$dir")"; exit 9; }
 		exit $s' - "$1" "$STATE" "${@:2}"
 }
 export -f in_full

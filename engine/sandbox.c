@@ -1,0 +1,167 @@
+/* Privileges by libcap-ng, filters by libseccomp, from the table sandbox.def.
+ *
+ * Filters only ever add up: the child of a partition has the partition's and
+ * its own. A filter cannot look into memory, so clone3 is answered with ENOSYS
+ * and clone's flags are looked at instead. */
+#include "engine/sandbox.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SANDBOX_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer) || \
+	__has_feature(thread_sanitizer)
+#define SANDBOX_SANITIZED 1
+#endif
+#endif
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#ifndef HOLDFAST_COVERAGE
+#define HOLDFAST_COVERAGE 0
+#endif
+
+#define NEW_NAMESPACES (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWIPC | \
+			CLONE_NEWUTS | CLONE_NEWCGROUP)
+
+struct allowed { enum sandbox_set set; int call; };
+
+static const int forbidden[] = {
+#define FORBID(name) SCMP_SYS(name),
+#define ALLOW(set, name)
+#include "engine/sandbox.def"
+#undef FORBID
+#undef ALLOW
+};
+
+static const struct allowed allowed[] = {
+#define FORBID(name)
+#define ALLOW(set, name) { SANDBOX_##set, SCMP_SYS(name) },
+#include "engine/sandbox.def"
+#undef FORBID
+#undef ALLOW
+};
+
+static int set_limit(int which, rlim_t most)
+{
+	struct rlimit l;
+
+	if (getrlimit((__rlimit_resource_t)which, &l))
+		return -errno;
+	if (l.rlim_max > most)
+		l.rlim_max = most;
+	if (l.rlim_cur > l.rlim_max)
+		l.rlim_cur = l.rlim_max;
+	return setrlimit((__rlimit_resource_t)which, &l) ? -errno : 0;
+}
+
+int sandbox_limits(unsigned files)
+{
+	int r = set_limit(RLIMIT_CORE, 0);
+
+	return r ? r : set_limit(RLIMIT_NOFILE, files);
+}
+
+int sandbox_privileges(void)
+{
+	bool bounds;
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return -errno;
+	bounds = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
+	capng_clear(CAPNG_SELECT_ALL);
+	return capng_apply(bounds ? CAPNG_SELECT_ALL : CAPNG_SELECT_CAPS) ? -EPERM : 0;
+}
+
+int sandbox_namespaces(bool read_only)
+{
+	struct mount_attr attr = {
+		.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV };
+
+	if (unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | (read_only ? CLONE_NEWNS : 0)))
+		return -errno;
+	if (!read_only)
+		return 0;
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &attr, sizeof(attr)))
+		return -errno;
+	return 0;
+}
+
+/* Loads @filter and lets go of it. */
+static int load(scmp_filter_ctx filter, int error)
+{
+	if (!error)
+		error = seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 1);
+	if (!error)
+		error = seccomp_load(filter);
+	seccomp_release(filter);
+	return error;
+}
+
+int sandbox_forbid(void)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	int r = filter ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < sizeof(forbidden) / sizeof(forbidden[0]) && !r; i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), forbidden[i], 0);
+	if (!r)
+		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,
+				     SCMP_A0(SCMP_CMP_NE, AF_UNIX, 0));
+	if (!r)
+		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+	for (unsigned bit = 0; bit < 32 && !r; bit++) {
+		uint64_t flag = UINT64_C(1) << bit;
+
+		if (NEW_NAMESPACES & flag)
+			r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
+					     SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag));
+	}
+	return load(filter, r);
+}
+
+/* mmap and mprotect without PROT_EXEC; signals to this process only. */
+static int allow_some(scmp_filter_ctx filter)
+{
+	int r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+				 SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+
+	if (!r)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
+				     SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	if (!r)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
+	return r;
+}
+
+int sandbox_allow_only(enum sandbox_set set)
+{
+	scmp_filter_ctx filter;
+	int r = 0;
+
+#ifdef SANDBOX_SANITIZED
+	return 0;
+#endif
+	if (HOLDFAST_COVERAGE)
+		return 0;
+	filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	if (!filter)
+		return -ENOMEM;
+	for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]) && !r; i++)
+		if (allowed[i].set == set)
+			r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i].call, 0);
+	return load(filter, r ? r : allow_some(filter));
+}
