@@ -156,6 +156,8 @@ static void build_arguments(struct arguments *a, const struct run_config *rc, co
 		add(a, "--hugetlb", NULL);
 	if (rc->force_kvm)
 		add(a, "--force-kvm", NULL);
+	if (rc->standby)
+		add(a, "--standby", NULL);
 	if (rc->fill)
 		add(a, "--paravisor-fill", rc->fill);
 	addf(a, "--config-fd", "%d", rc->config_fd);

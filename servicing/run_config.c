@@ -159,6 +159,9 @@ static int take_option(struct run_config *rc, int option, char *value)
 	case 'F':
 		rc->force_kvm = true;
 		return 0;
+	case 'y':
+		rc->standby = true;
+		return 0;
 	case 'p':
 		rc->fill = value;
 		return 0;

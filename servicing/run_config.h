@@ -19,7 +19,7 @@ struct run_config {
 	char name[64];
 	uint64_t memory;
 	unsigned vps, backend;              /* 1 kvm, 2 soft */
-	bool hugetlb, force_kvm;
+	bool hugetlb, force_kvm, standby;
 	struct {
 		struct disk_option option;
 		struct stat st;

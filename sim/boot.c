@@ -18,7 +18,7 @@
 
 enum {
 	MEMORY = 64 << 20, DISK_BYTES = 4 << 20, BLOCK = 512, WORDS = 24, WORD = 48,
-	SMALL_LOG = 4 << 20, DISKS = 2,
+	SMALL_LOG = 4 << 20, DISKS = 2, SERVICE_VOTES = 64, SERVICE_PROBATION_NS = 500000000,
 };
 
 static struct partition partition;
@@ -96,14 +96,17 @@ void hub_knock(void)
 static void service(struct wire_notice *n, enum program to)
 {
 	static const char expected[] = "scsi.GUEST_WRITE.tail";
+	const struct rec_service_ask ask = { .voting = SERVICE_VOTES,
+					     .probation_ns = SERVICE_PROBATION_NS };
 	int row = spawn_exe_row(&partition, object_open(OBJECT_EXE, to));
 
 	if (row < 0)
 		return;
 	n->op = OP_SERVICE;
 	n->arg = (uint32_t)row;
-	n->bytes = sizeof(expected);
-	memcpy(n->data, expected, sizeof(expected));
+	n->bytes = sizeof(ask) + sizeof(expected);
+	memcpy(n->data, &ask, sizeof(ask));
+	memcpy(n->data + sizeof(ask), expected, sizeof(expected));
 }
 
 static unsigned program_of_owner(void)

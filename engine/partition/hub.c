@@ -94,6 +94,7 @@ static bool look(struct partition *p)
 	again = feed_config(p);
 	again |= synic_poll(p);
 	again |= command_run(p);
+	again |= spawn_standby(p);
 	control_reports(p);
 	control_console(p);
 	return again | any_gone_pending(p);

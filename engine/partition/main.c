@@ -45,7 +45,7 @@ void partition_log(const char *format, ...)
 enum option_code {
 	OPT_STATE_DIR, OPT_BACKEND, OPT_MEMORY, OPT_VPS, OPT_NAME, OPT_HUGETLB, OPT_CONFIG_FD,
 	OPT_FD, OPT_EXE_FD, OPT_READY_FD, OPT_GUEST_FD, OPT_CMDLINE, OPT_FORCE_KVM,
-	OPT_FILL,
+	OPT_FILL, OPT_STANDBY,
 	OPT_END,
 };
 
@@ -64,6 +64,7 @@ static const struct option OPTIONS[] = {
 	{ "cmdline", required_argument, NULL, OPT_CMDLINE },
 	{ "force-kvm", no_argument, NULL, OPT_FORCE_KVM },
 	{ "paravisor-fill", required_argument, NULL, OPT_FILL },
+	{ "standby", no_argument, NULL, OPT_STANDBY },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -156,6 +157,9 @@ static int parse_one(int code, const char *arg, struct options *o, struct named_
 	case OPT_FILL:
 		o->fill = arg;
 		return 0;
+	case OPT_STANDBY:
+		o->standby = true;
+		return 0;
 	default:
 		return -EINVAL;
 	}
@@ -180,7 +184,8 @@ static int parse(int argc, char **argv, struct options *o, struct named_fds *nam
 		partition_log("usage: holdfast-partition --state-dir DIR --backend kvm|soft "
 			      "--memory BYTES --vps N --name S [--hugetlb] --config-fd N "
 			      "[--fd NAME=N]... --exe-fd N --ready-fd N [--guest-fd N] "
-			      "[--cmdline S] [--force-kvm] [--paravisor-fill BYTE]");
+			      "[--cmdline S] [--force-kvm] [--standby] "
+			      "[--paravisor-fill BYTE]");
 		return -EINVAL;
 	}
 	if (getenv("HOLDFAST_FORCE_KVM"))

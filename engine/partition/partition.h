@@ -30,6 +30,8 @@ _Static_assert(WIRE_FD_BASE + LIMIT_FDS <= PARTITION_FD_FREE, "rows and sources 
 
 #define PARTITION_FAULT_NS UINT64_C(10000000000)
 #define PARTITION_PAUSE_NS UINT64_C(2000000000)  /* DESIGN §2: at most 5 s */
+#define PARTITION_STANDBY_NS UINT64_C(20000000)  /* between two starts of standbys */
+#define PARTITION_STANDBY_FAILED_NS UINT64_C(1000000000) /* after one that gave up */
 #define PARTITION_TAKE_NS UINT64_C(30000000000)  /* a named taker that never serves is killed */
 #define PARTITION_END_NS UINT64_C(5000000000)    /* a killed paravisor whose last requests the kernel holds */
 
@@ -64,7 +66,7 @@ struct options {
 	const struct backend *backend;
 	uint64_t memory;
 	uint32_t vps;
-	bool hugetlb, force_kvm;
+	bool hugetlb, force_kvm, standby;
 	int config_fd, exe_fd, ready_fd, guest_fd;
 };
 
@@ -96,6 +98,7 @@ struct partition {
 	bool no_more_children;        /* the VM ends: nobody is spawned, not even a taker */
 	uint32_t next_slot;
 	uint64_t fault_ns[PARTITION_FAULTS];
+	uint64_t standby_ns;          /* no standby is started before */
 	_Atomic uint32_t kill_stamped; /* slot + 1 whose death_ns CONTROL_KILL stamped */
 	pthread_t sentinel;
 	_Atomic int guest_pidfd;       /* of a soft guest, or -1 */
@@ -158,6 +161,9 @@ void spawn_reap(struct partition *p);
 /* Hub: kills and reaps every paravisor, within PARTITION_END_NS, and closes the
  * disks: on return whoever wants to lock them can. Nobody is spawned after. */
 void spawn_end(struct partition *p);
+/* Hub: keeps one follower of the owner's build, if that was asked for. True: one
+ * is due, come again soon. */
+bool spawn_standby(struct partition *p);
 /* Makes a row of an executable's descriptor (consumed); the row or -errno. */
 int spawn_exe_row(struct partition *p, int fd);
 

@@ -316,6 +316,8 @@ static void ended(struct partition *p, uint32_t slot, const siginfo_t *end)
 		/* A successor, or a predecessor: the machine knows which, if any. */
 		c->gone_pending = true;
 	}
+	if (c->role == ROLE_STANDBY && state == PROC_FAILED)
+		p->standby_ns = mono_now_ns() + PARTITION_STANDBY_FAILED_NS;
 	close(c->pidfd);
 	c->alive = false;
 	atomic_store(&p->c.proc[slot].pid, 0);
@@ -410,6 +412,53 @@ void spawn_end(struct partition *p)
 	for (uint32_t i = 0; i < LIMIT_PROCS; i++)
 		await_end(p, i, until);
 	close_disks(p);
+}
+
+/* ---- the standby ------------------------------------------------------------------ */
+
+/* A child that stands by: it never owned. */
+static bool stands_by(const struct partition *p, uint32_t slot)
+{
+	uint32_t state = atomic_load(&p->c.proc[slot].state);
+
+	return p->child[slot].alive && p->child[slot].role == ROLE_STANDBY &&
+	       state >= PROC_SPAWNED && state <= PROC_READY;
+}
+
+/* True: there is one of this build. One of another build is sent away. */
+static bool has_standby(struct partition *p, uint32_t owner, uint32_t row)
+{
+	bool has = false;
+
+	for (uint32_t slot = 0; slot < LIMIT_PROCS; slot++) {
+		if (slot == owner || !stands_by(p, slot) || named(p, slot))
+			continue;
+		if (p->child[slot].exe_row == row && !has)
+			has = true;
+		else
+			pidfd_send_signal(p->child[slot].pidfd, SIGKILL, NULL, 0);
+	}
+	return has;
+}
+
+bool spawn_standby(struct partition *p)
+{
+	uint64_t word = atomic_load(&p->c.h->owner);
+	uint32_t owner = OWNER_SLOT(word);
+	bool due = false;
+
+	if (!p->o.standby || OWNER_STATE(word) != OWNER_OWNED || owner >= LIMIT_PROCS)
+		return false;
+	pthread_mutex_lock(&p->children_lock);
+	if (p->child[owner].alive && !has_standby(p, owner, p->child[owner].exe_row)) {
+		due = mono_now_ns() < p->standby_ns;
+		if (!due) {
+			spawn_locked(p, p->child[owner].exe_row, ROLE_STANDBY);
+			p->standby_ns = mono_now_ns() + PARTITION_STANDBY_NS;
+		}
+	}
+	pthread_mutex_unlock(&p->children_lock);
+	return due;
 }
 
 /* ---- executables ------------------------------------------------------------------ */
