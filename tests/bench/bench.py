@@ -11,10 +11,12 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
 
+import window
 from figures import Figures, Watchdog, median
 from machine import Failed, Machine, fio, make_disk, run
 
@@ -25,8 +27,6 @@ SECONDS = 6
 SHORT = 4
 KILLS = 5       # of one VM
 KILL_RUNS = 4
-REPLACEMENTS = 10
-EXPECTED = 'scsi.GUEST_WRITE.tail'
 FOUR_RINGS = 'bench depth=32 channels=4 mix=read'
 
 
@@ -103,6 +103,7 @@ class Bench:
             order = (('turns', with_log), ('turns-nolog', without))
             for name, to in order if i % 2 else order[::-1]:
                 to.append(self.tool(name, 'lane', self.recording, 2))
+        self.stall([x['stall'] for x in with_log], [x['stall'] for x in without])
         lines = [x['lane']['p50'] for x in with_log]
         bare = [x['lane']['p50'] for x in without]
         per_turn = shape['records'] / shape['turns']
@@ -113,6 +114,18 @@ class Bench:
                              [(a - b) / per_turn for a, b in zip(lines, bare)],
                              against=f'in the pipeline, {mean_record:.0f} bytes a record on '
                                      'average')
+
+    def stall(self, logged, bare):
+        """How long a batch can take: checkpoints are packed by the lane itself."""
+        def part(rows, key):
+            return median([r[key] for r in rows])
+        self.figures.add('log.stall_us', 'us', n=sum(r['n'] for r in logged),
+                         p50=part(logged, 'p50'), p99=part(logged, 'p99'),
+                         max=max(r['max'] for r in logged), value=part(logged, 'value'),
+                         ratio=part(logged, 'value') / part(bare, 'value'),
+                         against=f'a batch of the pipeline, with the checkpoints it packs; value: '
+                                 f'p99.99; without a log p99.99 {part(bare, "value"):.1f}, max '
+                                 f'{max(r["max"] for r in bare):.1f}; an archiver only reads')
 
     def cost(self, holdfast, disk):
         """IOPS, and CPU time of the paravisor a turn: the second is not disturbed
@@ -204,13 +217,6 @@ class Bench:
                       if g['end_ns'] - g['us'] * 1000 <= at < g['end_ns']]
         return found
 
-    def gaps(self, trees, reason, name):
-        rows = [g for tree in trees for g in tree['gaps'].values() if g['reason'] == reason]
-        inflight = [int(g['inflight']) for g in rows]
-        self.figures.samples(name, 'ms', [int(g['gap_ns']) / 1e6 for g in rows],
-                             against=f'in flight {min(inflight, default=0)} to '
-                                     f'{max(inflight, default=0)}')
-
     def kills(self):
         """One VM: the tree of `inspect` at its end, and its recoveries."""
         with self.guest(f'{FOUR_RINGS} seconds=8', vps=2) as vm:
@@ -223,36 +229,78 @@ class Bench:
             return vm.inspect(), self.recovered(vm.report(60), deaths)
 
     def servicing(self):
-        trees, recovered = [], []
+        rows, recovered = [], []
+        watchdog = Watchdog()
         for _ in range(KILL_RUNS):
             tree, found = self.kills()
-            trees.append(tree)
+            rows += window.new_gaps(tree, 'death', 0)
             recovered += found
-        self.gaps(trees, 'death', 'servicing.cold.gap_ms')
+        self.figures.samples('servicing.cold.gap_ms', 'ms', window.milliseconds(rows),
+                             against=f'SIGKILL to the first look at the rings, 4 rings, '
+                                     f'{window.in_flight(rows)}; {watchdog.summary()}')
         self.figures.samples('recovery.kill_ms', 'ms', recovered,
                              against=f'SIGKILL to the next completion, depth 32 on 4 rings, '
                                      f'{KILLS * KILL_RUNS} kills')
-        with self.guest(f'{FOUR_RINGS} seconds={REPLACEMENTS + 15}', vps=2) as vm:
+        window.loaded_kills(self)
+        window.warm(self)
+        window.rollbacks(self)
+        window.standby(self)
+        window.ram(self)
+
+    # ---- replay, fuzzing, simulation --------------------------------------------------
+
+    def replay(self):
+        """One core runs a guest's log again."""
+        with self.guest('bench seconds=8 depth=32 channels=2 mix=rw') as vm:
             vm.wait_serving()
-            time.sleep(1)
-            for i in range(REPLACEMENTS):
-                run(self.a, 'service', '--state', vm.state, '--to', self.a if i % 2 else self.b,
-                    '--expect-difference', EXPECTED)
-                time.sleep(.2)
-            tree = vm.inspect()
-            vm.report(90)
-        self.gaps([tree], 'planned', 'servicing.warm.gap_ms')
+            with subprocess.Popen([self.a, 'archive', '--state', vm.state],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as archive:
+                vm.report(60)
+                archive.wait(60)
+            rates = []
+            for _ in range(3):
+                text = run(self.a, 'replay', '--state', vm.state, '--verify', seconds=120)
+                events, rate = re.search(r'events=(\d+) .*rate=(\d+)/s', text).groups()
+                rates.append(float(rate))
+            seek = json.loads(run(self.a, 'replay', '--state', vm.state, '--seek-bench', '200',
+                                  seconds=120).splitlines()[-1])
+        self.figures.add('replay.events_per_s', 'events/s', n=int(events), p50=median(rates),
+                         max=max(rates), value=median(rates),
+                         against='replay --verify of a loaded guest\'s archive: read, stepped, '
+                                 'effects compared, states compared; limit 2 million')
+        self.figures.add('replay.seek_ms', 'ms', n=seek['n'], p50=seek['p50'], p99=seek['p99'],
+                         max=seek['max'], value=seek['p50'],
+                         against=f'any of {events} events behind the index; limit 50')
+
+    def explore(self):
+        text = run(os.path.join(self.build_a, 'fuzz/fuzz_machine'), 'seconds=4', 'runs=100000000',
+                   seconds=60)
+        words = dict(re.findall(r'(\w+)=(\d+)', text))
+        self.figures.add('fuzz.transitions_per_s', 'transitions/s', n=int(words['transitions']),
+                         value=float(words['per_second']), against='fuzz_machine, one core')
+        text = run(self.a, 'sim', '--seed', '1', '--seeds', '4', seconds=120)
+        rates = [float(r) for r in re.findall(r'\brate=(\d+)/s', text)]
+        self.figures.samples('sim.events_per_s', 'events/s', rates,
+                             against='holdfast sim, seeds 1 to 4, all faults')
+
+    def boot(self):
+        """Figures of the nested bed, if it has left them: a line of JSON."""
+        path = os.environ.get('HOLDFAST_BENCH_BED', '')
+        found = {}
+        if path:
+            with open(path, encoding='utf-8') as f:
+                found = json.load(f)
+        for name, unit in (('boot.exits', 'exits'), ('boot.to_sda_ms', 'ms')):
+            if name in found:
+                self.figures.add(name, unit, value=float(found[name]), against='nested bed')
+            else:
+                self.figures.absent(name, unit, 'it comes from the nested bed; give its JSON '
+                                                'file in HOLDFAST_BENCH_BED')
 
     # ---- sizes --------------------------------------------------------------------------
 
     def memory(self):
-        with self.guest('bench seconds=8 depth=32 channels=4 mix=read', vps=2) as vm:
-            vm.wait_serving()
-            time.sleep(5)
-            kib = private_kib(int(vm.listed()['paravisor_pid']))
-            vm.report(60)
-        self.figures.add('rss.paravisor_mib', 'MiB', value=kib / 1024,
-                         against='RssAnon and private file pages, under load')
+        window.memory(self, private_kib)
 
     def sizes(self):
         for name, program in (('holdfast', 'size.holdfast_kib'),
@@ -287,7 +335,8 @@ def main():
     try:
         bench = Bench(os.path.abspath(build_a), os.path.abspath(build_b), work)
         make_disk(bench.disk, DISK_MIB)
-        for part in ('log', 'sizes', 'memory', 'engine', 'overhead', 'servicing', 'storage'):
+        for part in ('log', 'sizes', 'memory', 'boot', 'explore', 'engine', 'replay', 'overhead',
+                     'servicing', 'storage'):
             if not only.search(part):
                 continue
             print(f'{part}:', flush=True)
@@ -303,7 +352,6 @@ def main():
     bench.figures.table([
         f'{time.monotonic() - begin:.0f} s; disk: a file of {DISK_MIB} MiB, O_DIRECT, '
         'uniformly random blocks',
-        'boot.exits and boot.to_sda_ms belong to the nested bed: see the demo',
         *(f'FAILED {f}' for f in failures)])
     return 1 if failures else 0
 

@@ -55,6 +55,10 @@ class Figures:
         self.add(name, unit, n=len(values), p50=median(values), p99=quantile(values, .99),
                  max=max(values), **fields)
 
+    def absent(self, name, unit, why):
+        """A name that cannot be measured here stays in the list."""
+        self.add(name, unit, against=f'not measured: {why}')
+
     def table(self, notes):
         widths = [max(len(f), *(len(short(r[f])) for r in self.rows)) for f in FIELDS[:-1]]
         print()
@@ -96,10 +100,22 @@ class Watchdog:
             time.sleep(self.STEP)
             self.late_ms.append((time.monotonic() - wanted) * 1e3)
 
-    def report(self, figures):
+    def end(self):
+        """Per cent of the time that was stolen."""
         self.stop.set()
         self.thread.join()
         spent = [b - a for a, b in zip(self.before, self.ticks())]
+        return 100. * spent[7] / max(1, sum(spent))
+
+    def summary(self):
+        """In words, beside a figure whose tail it explains."""
+        steal = self.end()
+        late = sum(ms > 1 for ms in self.late_ms)
+        return (f'steal {steal:.1f} %, a watchdog late by > 1 ms {late} times of '
+                f'{len(self.late_ms)}, {max(self.late_ms, default=0):.1f} ms at most')
+
+    def report(self, figures):
+        steal = self.end()
         figures.samples('host.watchdog_late_ms', 'ms', self.late_ms)
-        figures.add('host.steal_pct', '%', value=100. * spent[7] / max(1, sum(spent)))
+        figures.add('host.steal_pct', '%', value=steal)
         figures.add('host.cpus', 'cpus', value=float(os.cpu_count()))

@@ -84,6 +84,19 @@ class Machine:
     def inspect(self):
         return json.loads(run(self.holdfast, 'inspect', '--state', self.state, '--json'))
 
+    def paravisors(self):
+        """Processes that own or follow."""
+        pids = {int(p['pid']) for p in self.inspect()['procs'].values()}
+        return sorted(pid for pid in pids if pid and os.path.isfile(f'/proc/{pid}/smaps'))
+
+    def partition_pid(self):
+        with open(f'/proc/{self.listed()["paravisor_pid"]}/stat', encoding='ascii') as f:
+            return int(f.read().rsplit(')', 1)[1].split()[1])
+
+    def descriptors(self):
+        """What a paravisor holds open."""
+        return len(os.listdir(f'/proc/{self.listed()["paravisor_pid"]}/fd'))
+
     def spent(self):
         """CPU time of the paravisor in ns, and the turns it has run."""
         words = self.listed()

@@ -46,6 +46,12 @@ static double quantile(const struct samples *s, double part)
 	return s->n == 0 ? 0. : s->v[at < s->n ? at : s->n - 1];
 }
 
+double samples_quantile(struct samples *s, double part)
+{
+	qsort(s->v, s->n, sizeof(*s->v), order);
+	return quantile(s, part);
+}
+
 void samples_print(struct samples *s, const char *name, double value)
 {
 	qsort(s->v, s->n, sizeof(*s->v), order);

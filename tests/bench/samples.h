@@ -17,6 +17,8 @@ struct samples {
 void samples_init(struct samples *s, size_t capacity);
 /* Samples beyond the capacity are dropped. */
 void samples_add(struct samples *s, double v);
+/* The sample that @part of all do not exceed. Sorts the samples. */
+double samples_quantile(struct samples *s, double part);
 /* Prints one JSON object: n, p50, p99, max and @value. Sorts the samples. */
 void samples_print(struct samples *s, const char *name, double value);
 

@@ -7,8 +7,9 @@
  *                         portions, with hands that do nothing
  *
  * The first round of `step` compares every effect with the recorded one, so
- * what is timed is what the VM did. A sample is the mean of one batch. Built a
- * second time with nolog.c, `lane` runs the same without a log. */
+ * what is timed is what the VM did. A sample is the mean of one batch; `stall` is
+ * how long a batch took, and its value that of p99.99. Built a second time with
+ * nolog.c, `lane` runs the same without a log. */
 #include "tests/bench/recording.h"
 #include "tests/bench/samples.h"
 
@@ -27,6 +28,7 @@ struct runner {
 	struct recording r;
 	struct world *world;
 	struct samples samples;
+	struct samples stall;        /* us of a whole batch of the pipeline */
 	uint64_t ns, turns;
 	size_t at;                   /* next event */
 	struct custody c;
@@ -166,6 +168,7 @@ static void lane_round(struct runner *b, bool warm_up)
 		if (warm_up)
 			continue;
 		samples_add(&b->samples, (double)ns / n);
+		samples_add(&b->stall, (double)ns / 1e3);
 		b->ns += ns;
 		b->turns += n;
 	}
@@ -200,17 +203,21 @@ static int run(const char *mode, const char *path, uint64_t limit_ns)
 	if (!b.world)
 		return tell("no memory");
 	samples_init(&b.samples, SAMPLES);
+	samples_init(&b.stall, SAMPLES);
 	if (strcmp(mode, "step") == 0)
 		run_steps(&b, limit_ns);
 	else
 		r = run_lane(&b, limit_ns);
 	if (r == 0) {
 		samples_print(&b.samples, mode, (double)b.ns / (double)b.turns);
+		if (b.stall.n)
+			samples_print(&b.stall, "stall", samples_quantile(&b.stall, .9999));
 		printf("{\"name\":\"recording\",\"turns\":%zu,\"batches\":%zu,\"records\":%zu,"
 		       "\"bytes\":%llu}\n", b.r.n, b.r.batches, b.r.records,
 		       (unsigned long long)b.r.record_bytes);
 	}
 	free(b.samples.v);
+	free(b.stall.v);
 	world_free(b.world);
 	recording_free(&b.r);
 	return r;

@@ -10,7 +10,7 @@
 enum {
 	TALLY_FINE = 16, /* buckets of each power of two: 6 % wide at most */
 	TALLY_BUCKETS = 61 * TALLY_FINE,
-	TALLY_GAPS = 32, /* the longest ones are kept */
+	TALLY_GAPS = 128, /* the longest ones are kept */
 };
 
 struct tally_histogram {
