@@ -3,9 +3,10 @@
  * An input is a sequence of turns over all machines. It begins with the empty
  * world, with a guest that has got somewhere, or with a real state (file named
  * by FUZZ_STATES, written by fuzz/states). At points that the input chooses the
- * world is packed and unpacked into a second one filled with 0xA5; both then
- * take the same turns, and must ask for the same effects and be equal at the
- * end: run(A+B) = run(A), save, restore, run(B). After every turn: oracle.h. */
+ * world is packed and unpacked into a second one filled with 0xA5, mostly by way of
+ * a build that knows fewer fields; both then take the same turns, and must ask for
+ * the same effects and be equal at the end: run(A+B) = run(A), save, restore,
+ * run(B). After every turn: oracle.h. */
 #include "fuzz/alphabet.h"
 #include "fuzz/answers.h"
 #include "fuzz/driver.h"
@@ -27,7 +28,7 @@ enum { SPARE_REQUESTS = 8, SPARE_CHUNKS = 36 };
 enum { FILL = 0xA5, BURST_MAX = 1500, RESTORES_MAX = 3, SETTLE_TURNS = 60000, ROWS = 1024 };
 
 static struct {
-	uint64_t turns, steps, rows, runs, restores, settled, unsettled, from_states;
+	uint64_t turns, steps, rows, runs, restores, shifts, settled, unsettled, from_states;
 	uint64_t row[LIMIT_KINDS][ROWS];
 } figures;
 
@@ -35,7 +36,7 @@ struct run {
 	struct feed feed;
 	struct world *a, *b;
 	bool twin;       /* b is a's twin */
-	unsigned restores;
+	unsigned restores, quarters;
 	uint8_t patience; /* how readily the hands answer */
 	bool held_back;	  /* the hands read a ring only while there is room */
 	struct alphabet_memory memory;
@@ -187,12 +188,18 @@ static void burst(struct run *r)
 
 static void restore(struct run *r)
 {
+	unsigned quarters;
+
 	if (r->restores++ >= RESTORES_MAX)
 		return;
 	if (r->twin)
 		oracle_equal(r->a, r->b);
 	oracle_predicates(r->a, 0);
-	oracle_restore(r->a, r->b);
+	quarters = (r->quarters + r->restores) % 4;
+	if (quarters && oracle_shift(r->a, r->b, quarters))
+		figures.shifts++;
+	else
+		oracle_restore(r->a, r->b);
 	r->twin = true;
 	figures.restores++;
 }
@@ -232,6 +239,7 @@ static void begin(struct run *r)
 	r->restores = 0;
 	r->held_back = (how & 0x70) != 0;
 	r->patience = feed_u8(&r->feed);
+	r->quarters = how % 4;
 	r->answers.n = 0;
 	r->answers.lost = false;
 	memset(&r->memory, 0, sizeof(r->memory));
@@ -308,10 +316,10 @@ static void report_rows(int detail)
 void fuzz_report(double seconds, int detail)
 {
 	printf("turns=%" PRIu64 " steps=%" PRIu64 " transitions=%" PRIu64 " per_second=%.0f "
-	       "restores=%" PRIu64 " settled=%" PRIu64 " not_settled=%" PRIu64
+	       "restores=%" PRIu64 " shifts=%" PRIu64 " settled=%" PRIu64 " not_settled=%" PRIu64
 	       " from_states=%" PRIu64 " ",
 	       figures.turns, figures.steps, figures.rows,
-	       seconds > 0 ? (double)figures.rows / seconds : 0.0, figures.restores,
+	       seconds > 0 ? (double)figures.rows / seconds : 0.0, figures.restores, figures.shifts,
 	       figures.settled, figures.unsettled, figures.from_states);
 	report_rows(detail);
 }

@@ -228,6 +228,66 @@ void oracle_restore(const struct world *a, struct world *b)
 	oracle_equal(a, b);
 }
 
+/* Tables of a build that knows less. Its predicates would be about what it knows. */
+static struct {
+	struct registry registry;
+	const struct sm_desc *machines[LIMIT_KINDS];
+	struct sm_desc desc[LIMIT_KINDS];
+	struct sm_state states[LIMIT_KINDS][LIMIT_STATES];
+	struct world *world;
+} older[3];
+
+static void make_older(const struct registry *r, unsigned quarters)
+{
+	unsigned n = quarters - 1;
+
+	for (unsigned k = 0; k < LIMIT_KINDS; k++) {
+		const struct sm_desc *d = r->machines[k];
+
+		if (!d)
+			continue;
+		older[n].desc[k] = *d;
+		memcpy(older[n].states[k], d->states, d->n_states * sizeof(*d->states));
+		for (unsigned i = 0; i < d->n_states; i++)
+			older[n].states[k][i].holds = sm_holds_always;
+		older[n].desc[k].states = older[n].states[k];
+		older[n].desc[k].holds_full = NULL;
+		older[n].desc[k].n_fields = (uint16_t)(d->n_fields * quarters / 4);
+		older[n].machines[k] = &older[n].desc[k];
+	}
+	older[n].registry = *r;
+	older[n].registry.machines = older[n].machines;
+	older[n].world = world_new(&older[n].registry);
+	if (!older[n].world)
+		oracle_failed("no memory", 0, 0);
+}
+
+bool oracle_shift(const struct world *a, struct world *b, unsigned quarters)
+{
+	uint64_t seq = world_lane_const(a)->seq;
+	char why[CODEC_WHY] = "";
+	struct world *w;
+	size_t n = pack(a, 0);
+
+	if (!older[quarters - 1].world)
+		make_older(world_registry(a), quarters);
+	w = older[quarters - 1].world;
+	world_reset(w, FILL);
+	if (codec_unpack(w, packed[0], n, why)) {
+		if (why[0] == '\0')
+			oracle_failed("an older build refuses without a sentence", seq, n);
+		return false;
+	}
+	n = pack(w, 0);
+	world_reset(b, FILL);
+	if (codec_unpack(b, packed[0], n, why)) {
+		fprintf(stderr, "fuzz: %s\n", why);
+		oracle_failed("what an older build has kept cannot be loaded", seq, n);
+	}
+	oracle_equal(a, b);
+	return true;
+}
+
 /* ---- the end ----------------------------------------------------------------------------- */
 
 void oracle_idle(const struct world *w)

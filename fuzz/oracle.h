@@ -22,6 +22,11 @@ void oracle_equal(const struct world *a, const struct world *b);
 /* Packs @a and unpacks it into @b, which is filled with 0xA5 before. */
 void oracle_restore(const struct world *a, struct world *b);
 
+/* As above, but through a build that knows fewer fields: @quarters of four of each
+ * machine's (1..3). What it does not know it must keep. False: it said that there
+ * is too much of that, and @b is not restored. */
+bool oracle_shift(const struct world *a, struct world *b, unsigned quarters);
+
 /* All answers were given: nothing is in flight any more. */
 void oracle_idle(const struct world *w);
 
