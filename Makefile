@@ -4,7 +4,7 @@ BUILD ?= build
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 export HOLDFAST_BED_CACHE ?= $(abspath $(BUILD))/bed-cache
 
-.PHONY: all demo test bench soak docs clean deps quick coverage
+.PHONY: all demo test bench soak docs clean deps quick coverage fuzz proof
 
 all: $(BUILD)/a/build.ninja
 	ninja -C $(BUILD)/a
