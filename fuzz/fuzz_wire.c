@@ -66,6 +66,14 @@ int spawn_exe_row(struct partition *at, int fd)
 	return feed_once_in(feed, 4) ? -ENOSPC : 40;
 }
 
+int spawn_kill_stamped(struct partition *at, uint32_t slot)
+{
+	(void)at;
+	if (slot >= LIMIT_PROCS)
+		oracle_failed("a process that cannot be", slot, LIMIT_PROCS);
+	return -ESRCH;
+}
+
 int resource_disk_add(struct partition *at, int fd)
 {
 	(void)at;
@@ -188,8 +196,6 @@ static void ask(struct feed *f, int i)
 	if (client[i] < 0)
 		return;
 	rq.op = feed_below(f, 12);
-	if (rq.op == CONTROL_KILL)
-		rq.op = CONTROL_NOTICE; /* nobody is to be killed here */
 	rq.arg = feed_u8(f);
 	rq.value = feed_once_in(f, 2) ? feed_u64(f) : 0;
 	rq.notice.op = feed_u8(f) % 24;
@@ -233,6 +239,16 @@ static void listen_to(int i)
 }
 
 /* ---- the owner, and the guest ------------------------------------------------------------ */
+
+/* Somebody owns the guest, or nobody, or the word is no state at all. */
+static void own(struct feed *f)
+{
+	uint32_t slot = feed_u8(f) % (LIMIT_PROCS + 2u);
+
+	atomic_store(&p.c.h->owner, feed_once_in(f, 4) ? feed_u64(f)
+						       : OWNER_WORD(1, slot, feed_u8(f) % 6u));
+	p.child[slot % LIMIT_PROCS].alive = feed_once_in(f, 2);
+}
 
 static void report(struct feed *f)
 {
@@ -284,7 +300,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (unsigned i = 0; i < STEPS && f.left; i++) {
 		int who = (int)feed_below(&f, CLIENTS);
 
-		switch (feed_below(&f, 10)) {
+		switch (feed_below(&f, 11)) {
+		case 10:
+			own(&f);
+			break;
 		case 0:
 			come(who);
 			break;
