@@ -102,6 +102,7 @@ done
 step "mutants of the hand-over" 600 python3 tests/crash/mutants.py "$BUILD/mutants-crash"
 step "mutants of the log" 600 tests/mutants/run.py "$BUILD/mutants"
 bed_step "demo (nested bed)" 900 tests/bed/demo.sh --build-a "$BUILD/a" --build-b "$BUILD/b" --out "$OUT/demo"
+bed_step "bed: owner's actions" 900 tests/bed/guest.sh "$BUILD/a" "$BUILD/b" "$OUT/bed-guest"
 # Other numbers of VPs, only when asked for: HOLDFAST_TEST_SMP="1 4" (docs/LIMITS.md).
 for vps in ${HOLDFAST_TEST_SMP:-}; do
 	bed_step "bed: $vps VPs" 600 tests/bed/smp.sh $vps "$BUILD/a" "$BUILD/b" "$OUT/bed-$vps"

@@ -112,17 +112,15 @@ kexec() {
 
 hotplug() {
 	truncate -s 48M /tmp/hot.img
-	/a/holdfast disk --help >/dev/null 2>&1 || { fail "this build has no command disk"; return 1; }
-	/a/holdfast disk add --state "$hf_state" --disk /tmp/hot.img,lun=5 >/tmp/disk.out 2>&1 || { fail "$(tail -n 1 /tmp/disk.out)"; return 1; }
+	/a/holdfast disk --state "$hf_state" add /tmp/hot.img,lun=5 >/tmp/disk.out 2>&1 || { fail "$(tail -n 1 /tmp/disk.out)"; return 1; }
 	hot='/dev/$(grep -l "^98304$" /sys/block/sd*/size | head -n 1 | cut -d / -f 4)'
 	in_guest 30 'for i in $(seq 100); do grep -q "^98304$" /sys/block/sd*/size && exit 0; usleep 100000; done; exit 1' || return 1
 	in_guest 40 "hfload $hot 0 8388608 4 4096 50 --seconds 2 --name hot --stall 30"
 	disturb
 	in_guest 40 "hfverify $hot"
-	truncate -s 56M /tmp/hot.img
-	/a/holdfast disk resize --state "$hf_state" --lun 5 >/tmp/disk.out 2>&1 || { fail "$(tail -n 1 /tmp/disk.out)"; return 1; }
+	/a/holdfast disk --state "$hf_state" resize 0:5 56M >/tmp/disk.out 2>&1 || { fail "$(tail -n 1 /tmp/disk.out)"; return 1; }
 	in_guest 30 'for i in $(seq 100); do grep -q "^114688$" /sys/block/sd*/size && exit 0; usleep 100000; done; exit 1'
-	/a/holdfast disk remove --state "$hf_state" --lun 5 >/tmp/disk.out 2>&1 || { fail "$(tail -n 1 /tmp/disk.out)"; return 1; }
+	/a/holdfast disk --state "$hf_state" remove 0:5 >/tmp/disk.out 2>&1 || { fail "$(tail -n 1 /tmp/disk.out)"; return 1; }
 	in_guest 30 'for i in $(seq 100); do grep -q "^114688$" /sys/block/sd*/size || exit 0; usleep 100000; done; exit 1'
 }
 
