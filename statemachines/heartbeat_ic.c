@@ -5,18 +5,8 @@
 #include "statemachines/heartbeat_ic.h"
 
 #include "statemachines/bytes.h"
-#include "statemachines/device.h"
 #include "statemachines/ic.h"
-#include "statemachines/machines.h"
 #include "statemachines/records.h"
-
-_Static_assert((int)heartbeat_ic_EV_OPENED == DEVICE_OPENED &&
-	       (int)heartbeat_ic_EV_CLOSED == DEVICE_CLOSED &&
-	       (int)heartbeat_ic_EV_PACKET == DEVICE_PACKET &&
-	       (int)heartbeat_ic_EV_SENT == DEVICE_SENT &&
-	       (int)heartbeat_ic_EV_BLOCKED == DEVICE_BLOCKED &&
-	       (int)heartbeat_ic_EV_RETRY == DEVICE_RETRY,
-	       "codes that channels use");
 
 enum { BODY = 40 /* struct heartbeat_msg_data */ };
 static const uint64_t period_ns = 2ull * 1000000000;
@@ -27,95 +17,14 @@ static const uint64_t type[2] = { 0x4e78911557164f39u, 0x2d42d53b2f3855abu };
 static const uint64_t instance[2] = { 0x73746661686f6c64u, 0x0001000000000080u };
 static const struct ic_versions versions = { { 3u << 16, 1u << 16 }, 2 };
 
-static bool holds_unoffered(const void *self)
-{
-	return ((const struct heartbeat_ic *)self)->channel_generation == 0;
-}
-
-static bool holds_channel(const void *self)
-{
-	const struct heartbeat_ic *s = self;
-
-	return s->channel_generation != 0 && s->version == 0 && s->deadline_ns == 0;
-}
+#define IC_SELF heartbeat_ic
+#include "statemachines/ic_component.h"
 
 static bool holds_agreement(const void *self)
 {
 	const struct heartbeat_ic *s = self;
 
-	return s->channel_generation != 0 && s->framework != 0 && s->version != 0 &&
-	       s->deadline_ns != 0;
-}
-
-/* ---- channel and versions ---------------------------------------------- */
-
-static bool can_offer(const struct sm_cx *cx)
-{
-	return sm_room(cx, KIND_channel) != 0;
-}
-
-static void offer(struct sm_cx *cx)
-{
-	struct heartbeat_ic *s = cx->self;
-	struct sm_ref c = ic_offer(cx, type, instance);
-
-	s->channel = c.index;
-	s->channel_generation = c.generation;
-}
-
-static struct sm_ref channel(const struct heartbeat_ic *s)
-{
-	return (struct sm_ref){ KIND_channel, s->channel, s->channel_generation };
-}
-
-static void negotiate(struct sm_cx *cx)
-{
-	struct heartbeat_ic *s = cx->self;
-	uint8_t m[IC_MAX];
-
-	ic_send(cx, channel(s), m, ic_put_negotiate(m, &versions, s->transaction));
-}
-
-static bool disagrees(const struct sm_cx *cx)
-{
-	const struct heartbeat_ic *s = cx->self;
-	struct ic_answer a;
-
-	return ic_answers(cx, IC_NEGOTIATE, s->transaction, &a);
-}
-
-static bool agrees(const struct sm_cx *cx)
-{
-	const struct heartbeat_ic *s = cx->self;
-	struct ic_agreement chosen;
-	struct ic_answer a;
-
-	return ic_answers(cx, IC_NEGOTIATE, s->transaction, &a) &&
-	       ic_chosen(&a, &versions, &chosen);
-}
-
-static void agree(struct sm_cx *cx)
-{
-	struct heartbeat_ic *s = cx->self;
-	struct ic_agreement chosen;
-	struct ic_answer a;
-
-	ic_answers(cx, IC_NEGOTIATE, s->transaction, &a);
-	ic_chosen(&a, &versions, &chosen);
-	s->framework = chosen.framework;
-	s->version = chosen.version;
-	ic_end_packet(cx);
-}
-
-static void drop_packet(struct sm_cx *cx)
-{
-	ic_end_packet(cx);
-}
-
-static void drop_stray(struct sm_cx *cx)
-{
-	((struct heartbeat_ic *)cx->self)->strays++;
-	ic_end_packet(cx);
+	return agreed(s) && s->deadline_ns != 0;
 }
 
 static void forget(struct sm_cx *cx)
@@ -125,14 +34,6 @@ static void forget(struct sm_cx *cx)
 	s->framework = s->version = 0;
 	s->deadline_ns = 0;
 	s->missed_now = 0;
-}
-
-static bool is_due(const struct sm_cx *cx)
-{
-	const struct rec_deadline *p = cx->p;
-	const struct heartbeat_ic *s = cx->self;
-
-	return s->deadline_ns && p->deadline_ns == s->deadline_ns;
 }
 
 /* ---- questions and answers ---------------------------------------------- */

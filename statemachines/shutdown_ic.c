@@ -6,19 +6,9 @@
 #include "statemachines/shutdown_ic.h"
 
 #include "statemachines/bytes.h"
-#include "statemachines/device.h"
 #include "statemachines/ic.h"
-#include "statemachines/machines.h"
 #include "statemachines/operator.h"
 #include "statemachines/records.h"
-
-_Static_assert((int)shutdown_ic_EV_OPENED == DEVICE_OPENED &&
-	       (int)shutdown_ic_EV_CLOSED == DEVICE_CLOSED &&
-	       (int)shutdown_ic_EV_PACKET == DEVICE_PACKET &&
-	       (int)shutdown_ic_EV_SENT == DEVICE_SENT &&
-	       (int)shutdown_ic_EV_BLOCKED == DEVICE_BLOCKED &&
-	       (int)shutdown_ic_EV_RETRY == DEVICE_RETRY,
-	       "codes that channels use");
 
 enum {
 	BODY = IC_BODY_MAX,          /* struct shutdown_msg_data; Linux takes no less */
@@ -37,94 +27,12 @@ static const struct ic_versions versions = {
 	{ 3u << 16 | 2, 3u << 16 | 1, 3u << 16, 1u << 16 }, 4
 };
 
-static bool holds_unoffered(const void *self)
-{
-	return ((const struct shutdown_ic *)self)->channel_generation == 0;
-}
-
-static bool holds_channel(const void *self)
-{
-	const struct shutdown_ic *s = self;
-
-	return s->channel_generation != 0 && s->version == 0 && s->deadline_ns == 0;
-}
+#define IC_SELF shutdown_ic
+#include "statemachines/ic_component.h"
 
 static bool holds_agreement(const void *self)
 {
-	const struct shutdown_ic *s = self;
-
-	return s->channel_generation != 0 && s->framework != 0 && s->version != 0;
-}
-
-/* ---- channel and versions ---------------------------------------------- */
-
-static bool can_offer(const struct sm_cx *cx)
-{
-	return sm_room(cx, KIND_channel) != 0;
-}
-
-static void offer(struct sm_cx *cx)
-{
-	struct shutdown_ic *s = cx->self;
-	struct sm_ref c = ic_offer(cx, type, instance);
-
-	s->channel = c.index;
-	s->channel_generation = c.generation;
-}
-
-static struct sm_ref channel(const struct shutdown_ic *s)
-{
-	return (struct sm_ref){ KIND_channel, s->channel, s->channel_generation };
-}
-
-static void negotiate(struct sm_cx *cx)
-{
-	struct shutdown_ic *s = cx->self;
-	uint8_t m[IC_MAX];
-
-	ic_send(cx, channel(s), m, ic_put_negotiate(m, &versions, s->transaction));
-}
-
-static bool disagrees(const struct sm_cx *cx)
-{
-	const struct shutdown_ic *s = cx->self;
-	struct ic_answer a;
-
-	return ic_answers(cx, IC_NEGOTIATE, s->transaction, &a);
-}
-
-static bool agrees(const struct sm_cx *cx)
-{
-	const struct shutdown_ic *s = cx->self;
-	struct ic_agreement chosen;
-	struct ic_answer a;
-
-	return ic_answers(cx, IC_NEGOTIATE, s->transaction, &a) &&
-	       ic_chosen(&a, &versions, &chosen);
-}
-
-static void agree(struct sm_cx *cx)
-{
-	struct shutdown_ic *s = cx->self;
-	struct ic_agreement chosen;
-	struct ic_answer a;
-
-	ic_answers(cx, IC_NEGOTIATE, s->transaction, &a);
-	ic_chosen(&a, &versions, &chosen);
-	s->framework = chosen.framework;
-	s->version = chosen.version;
-	ic_end_packet(cx);
-}
-
-static void drop_packet(struct sm_cx *cx)
-{
-	ic_end_packet(cx);
-}
-
-static void drop_stray(struct sm_cx *cx)
-{
-	((struct shutdown_ic *)cx->self)->strays++;
-	ic_end_packet(cx);
+	return agreed(self);
 }
 
 static void forget(struct sm_cx *cx)
@@ -133,14 +41,6 @@ static void forget(struct sm_cx *cx)
 
 	s->framework = s->version = 0;
 	s->deadline_ns = 0;
-}
-
-static bool is_due(const struct sm_cx *cx)
-{
-	const struct rec_deadline *p = cx->p;
-	const struct shutdown_ic *s = cx->self;
-
-	return s->deadline_ns && p->deadline_ns == s->deadline_ns;
 }
 
 /* ---- the operator's request ---------------------------------------------- */
