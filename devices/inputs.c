@@ -405,6 +405,13 @@ static void collect_completions(struct collector *c)
 
 /* ---- rings -------------------------------------------------------------- */
 
+/* @m may have one more request: while it does not take its answers, or has its
+ * share of the places, it waits, and others go on. */
+static bool may_ask(const struct collector *c, const struct channel *m)
+{
+	return !m->polling && m->inflight + c->packets < LIMIT_CHANNEL_REQUESTS;
+}
+
 static bool room_for_packet(const struct collector *c)
 {
 	return world_room(c->w, KIND_scsi) > c->packets + SPARE_REQUESTS &&
@@ -450,7 +457,7 @@ static void collect_space(struct collector *c, uint32_t i)
 /* At most RING_TURN packets. True: the ring is empty and the guest signals. It
  * signals only when it finds the ring empty by the published read index, so the
  * mask is lifted only when that index has caught up, a batch later. */
-static bool drain_ring(struct collector *c, uint32_t i)
+static bool drain_ring(struct collector *c, uint32_t i, const struct channel *m)
 {
 	struct chan *ch = &c->h->chan[i];
 
@@ -462,7 +469,7 @@ static bool drain_ring(struct collector *c, uint32_t i)
 
 		if (c->left == 0)
 			return false;
-		if (!room_for_packet(c)) {
+		if (!room_for_packet(c) || !may_ask(c, m)) {
 			c->h->held = true;
 			return false;
 		}
@@ -497,7 +504,10 @@ static void collect_ring(struct collector *c, uint32_t i)
 	}
 	if (ch->waiting && !ch->bad)
 		collect_space(c, i);
-	if (ch->bad || drain_ring(c, i))
+	/* Nobody but the guest can end this; it signals when it has made room. */
+	if (ch->waiting && !ch->bad && m->polling)
+		channels_remove(&c->h->ready, i);
+	else if (ch->bad || drain_ring(c, i, m))
 		channels_remove(&c->h->ready, i);
 }
 

@@ -28,6 +28,8 @@ enum {
 
 	/* Storage. */
 	LIMIT_REQUESTS = 1024,        /* in flight, all channels together */
+	LIMIT_CHANNEL_REQUESTS = 512, /* of these for one channel: half, so that no channel starves
+				       * the others by not taking its answers */
 	LIMIT_SEGMENTS = 257,         /* 1 MiB in 4 KiB pages, unaligned */
 	LIMIT_TRANSFER = 1 << 20,     /* max_transfer_bytes told to the guest is lower */
 	LIMIT_URING_ENTRIES = 1024,

@@ -235,6 +235,7 @@ static void forget_rings(struct channel *c)
 	c->door_seq = 0;
 	c->polling = false;
 	c->sender_kind = 0;
+	c->device_waits = false;
 }
 
 static void fail_open(struct sm_cx *cx)
@@ -471,7 +472,9 @@ static void block(struct sm_cx *cx)
 	struct channel *c = cx->self;
 	struct rec_channel_ref r = { .channel = c->relid, .value = room_for(cx) };
 
-	if (c->sender_kind == 0 || cx->from.kind != c->device_kind)
+	if (cx->from.kind == c->device_kind)
+		c->device_waits = true;
+	else
 		c->sender_kind = cx->from.kind;
 	sm_post(cx, cx->from, answer_to(c, cx->from.kind, SENDER_BLOCKED), NULL, NULL, 0);
 	if (!c->polling)
@@ -484,10 +487,14 @@ static void wake_senders(struct sm_cx *cx)
 	struct channel *c = cx->self;
 	struct rec_relid r = { .relid = c->relid };
 	uint16_t kind = c->sender_kind;
+	bool device_waits = c->device_waits;
 
 	c->sender_kind = 0;
+	c->device_waits = false;
 	if (kind)
-		sm_post_all(cx, kind, answer_to(c, kind, SENDER_RETRY), &r, NULL, 0);
+		sm_post_all(cx, kind, SENDER_RETRY, &r, NULL, 0);
+	if (device_waits)
+		sm_post(cx, device(c), DEVICE_RETRY, &r, NULL, 0);
 }
 
 /* A read index moves only over what was sent. */

@@ -2,8 +2,8 @@
  * request.
  *
  * Invariants: every PACKET becomes exactly one machine of kind scsi, so that
- * exactly one answer ends it; when there is no place for one, the answer goes
- * straight to the channel. `outstanding` counts the SRBs among them. */
+ * exactly one answer ends it; when there is no place for one, the answer is owed
+ * by the controller itself. `outstanding` counts the SRBs among them. */
 #include "statemachines/storvsp.h"
 
 #include "statemachines/channel.h"
@@ -100,15 +100,83 @@ static void count_packet(struct sm_cx *cx)
 #endif
 }
 
-/* Straight to the channel; if its ring is full as well, the guest has more
- * packets out than it can take answers for, and this one is lost to it. */
+/* Answers that no machine of kind scsi can take wait here, in their order. The
+ * channel answers each SEND in the same turn, and one packet is taken in a turn,
+ * so SENT is about the oldest one that is owed on the channel it comes from. */
+struct owed {
+	uint32_t channel, generation;
+	uint64_t transaction;
+	uint8_t packet[VSTOR_BYTES];
+};
+_Static_assert(sizeof(struct owed) == 80, "as in storvsp.def");
+enum { OWED_MAX = 64 };
+
+/* Those that are owed; *@ret_first: the oldest on @channel, the number: none. */
+static unsigned read_owed(const struct sm_cx *cx, uint32_t channel, struct owed list[OWED_MAX],
+			  unsigned *ret_first)
+{
+	size_t bytes = sm_blob_read(cx, ((const struct storvsp *)cx->self)->owed, 0, list,
+				    OWED_MAX * sizeof(*list));
+	unsigned n = (unsigned)(bytes / sizeof(*list)), first = 0;
+
+	while (first < n && list[first].channel != channel)
+		first++;
+	*ret_first = first;
+	return n;
+}
+
+static void pay(struct sm_cx *cx, uint32_t channel)
+{
+	struct rec_channel_send s = { .type = RING_COMPLETION, .ends_request = 1 };
+	struct owed list[OWED_MAX];
+	unsigned first, n = read_owed(cx, channel, list, &first);
+	struct sm_ref to;
+
+	if (first == n)
+		return;
+	to = (struct sm_ref){ KIND_channel, (uint16_t)channel, list[first].generation };
+	s.transaction = list[first].transaction;
+	sm_post(cx, to, channel_EV_SEND, &s, list[first].packet, VSTOR_BYTES);
+}
+
+static void pay_again(struct sm_cx *cx)
+{
+	pay(cx, ((const struct rec_relid *)cx->p)->relid);
+}
+
+static void pay_next(struct sm_cx *cx)
+{
+	struct storvsp *s = cx->self;
+	struct owed list[OWED_MAX];
+	unsigned first, n = read_owed(cx, cx->from.index, list, &first);
+
+	if (first == n)
+		return;
+	memmove(&list[first], &list[first + 1], (n - first - 1) * sizeof(*list));
+	if (n > 1)
+		sm_blob_set(cx, &s->owed, list, (n - 1) * sizeof(*list));
+	else
+		sm_blob_clear(cx, &s->owed);
+	pay(cx, cx->from.index);
+}
+
+/* Without a machine that waits for room. More than can be owed is lost: the guest
+ * has more packets out than there are places in the whole VM. */
 static void send_straight(struct sm_cx *cx, const uint8_t packet[VSTOR_BYTES])
 {
 	const struct rec_channel_packet *p = cx->p;
-	struct rec_channel_send s = { .transaction = p->transaction, .type = RING_COMPLETION };
+	struct storvsp *s = cx->self;
+	struct owed o = { .channel = cx->from.index, .generation = cx->from.generation,
+			  .transaction = p->transaction };
 
-	if (p->flags & RING_WANTS_COMPLETION)
-		sm_post(cx, cx->from, channel_EV_SEND, &s, packet, VSTOR_BYTES);
+	memcpy(o.packet, packet, VSTOR_BYTES);
+	if ((p->flags & RING_WANTS_COMPLETION) &&
+	    sm_blob_len(cx, s->owed) < OWED_MAX * sizeof(o) &&
+	    sm_blob_append(cx, &s->owed, &o, sizeof(o))) {
+		pay(cx, o.channel);
+		return;
+	}
+	s->lost += (p->flags & RING_WANTS_COMPLETION) != 0;
 	sm_post(cx, cx->from, channel_EV_ENDED, NULL, NULL, 0);
 }
 

@@ -192,6 +192,49 @@ static void full_ring(struct story *s)
 	RAISE(s, channel, 1, SPACE, space, NULL, 0);
 }
 
+/* More packets than there are machines for, and a ring that nobody reads. */
+static void flood(struct story *s)
+{
+	static const uint8_t ready[6];
+	struct rec_ring_space space = { 0 };
+	const struct storvsp *v;
+	unsigned sent = 0, n = 0;
+
+	guest_ready(s);
+	story_mute(s, true);
+	while (world_room(story_world(s), KIND_scsi))
+		guest_read(s, ++n, 0, 1);
+	for (sent = n; n < 2000 && story_effects(s, EFFECT_RING_POLL) == 0;)
+		guest_srb(s, 1, ++n, 0, ready, sizeof(ready), 0, 0);
+	sent = n - sent - 1;
+	story_mute(s, false);
+	story_say(s, "%u answers later the ring is full as well; the next two are owed", sent);
+	guest_srb(s, 1, ++n, 0, ready, sizeof(ready), 0, 0);
+	v = world_at(story_world(s), KIND_storvsp, 0);
+	cr_assert(v->owed != 0 && v->lost == 0);
+	story_say(s, "room for one, then for the rest");
+	space.read_index = 96;
+	RAISE(s, channel, 1, SPACE, space, NULL, 0);
+	cr_assert_eq(story_effects(s, EFFECT_RING_SEND), 1);
+	space.read_index = 880;
+	RAISE(s, channel, 1, SPACE, space, NULL, 0);
+	cr_assert_eq(story_effects(s, EFFECT_RING_SEND), 1);
+	v = world_at(story_world(s), KIND_storvsp, 0);
+	cr_assert(v->owed == 0 && v->lost == 0);
+	story_say(s, "a guest that goes on without reading: what cannot be owed is counted");
+	story_mute(s, true);
+	for (; v->lost == 0 && n < 4000; v = world_at(story_world(s), KIND_storvsp, 0))
+		guest_srb(s, 1, ++n, 0, ready, sizeof(ready), 0, 0);
+	cr_assert_eq(v->lost, 1);
+	story_mute(s, false);
+	story_say(s, "closed: nothing is owed to anybody, all reads are waited for");
+	guest_words(s, VMBUS_CLOSE, 1, 0, 0);
+	v = world_at(story_world(s), KIND_storvsp, 0);
+	cr_assert_eq(v->owed, 0);
+	cr_assert_eq(((const struct channel *)world_at(story_world(s), KIND_channel, 1))->inflight,
+		     LIMIT_REQUESTS);
+}
+
 static void bad_guest(struct story *s)
 {
 	static const uint8_t nonsense[64] = { 0x63 };
@@ -968,6 +1011,7 @@ STORY(early_sleep, early_sleep)
 STORY(old_answers, old_answers)
 STORY(full_ring, full_ring)
 STORY(bad_guest, bad_guest)
+STORY(flood, flood)
 STORY(take_over, take_over)
 STORY(servicing, servicing_story)
 STORY(sub_channels, sub_channels)

@@ -59,6 +59,7 @@ struct guestscsi_channel {
 	uint64_t serial;				      /* of the newest id */
 	struct guestscsi_request *by_tag[GUESTSCSI_TAGS + 1]; /* tags from 1 */
 	struct guestscsi_request *queue, **queue_end;
+	bool deaf; /* answers are not taken */
 	bool dead; /* the ring is broken: nothing is taken from it any more */
 	bool control_done;
 	struct vstor_packet control;
@@ -359,10 +360,21 @@ static void on_signal(void *context)
 
 	pthread_mutex_lock(&channel->lock);
 	if (!channel->dead && channel->bus->state == GUESTBUS_OPEN) {
-		drain(channel);
+		if (!channel->deaf)
+			drain(channel);
 		send_queue(channel);
 	}
 	pthread_mutex_unlock(&channel->lock);
+}
+
+void guestscsi_set_deaf(struct guestscsi *scsi, uint32_t index, bool deaf)
+{
+	struct guestscsi_channel *channel = &scsi->channel[index];
+
+	pthread_mutex_lock(&channel->lock);
+	channel->deaf = deaf;
+	pthread_mutex_unlock(&channel->lock);
+	on_signal(channel);
 }
 
 /* ---- waiting ------------------------------------------------------------------ */

@@ -115,6 +115,9 @@ void guestscsi_ring_counts(struct guestscsi *scsi, uint64_t ret_counts[3]);
 /* Gives the request a tag of this channel for good. -ENOSPC: none is free. */
 int guestscsi_register(struct guestscsi *scsi, uint32_t channel, struct guestscsi_request *request);
 
+/* While deaf a channel sends, and takes nothing of what comes. */
+void guestscsi_set_deaf(struct guestscsi *scsi, uint32_t channel, bool deaf);
+
 void guestscsi_lock(struct guestscsi *scsi, uint32_t channel);
 void guestscsi_unlock(struct guestscsi *scsi, uint32_t channel);
 

@@ -61,5 +61,7 @@ void opcodes_disk(struct scsikit *kit);
 void opcodes_others(struct scsikit *kit);
 void opcodes_optical(struct scsikit *kit);
 int hotplug(struct guestbus *bus, struct scsikit *kit);
+/* Needs three channels. */
+int flood(struct guestbus *bus, struct scsikit *kit);
 
 #endif

@@ -1,6 +1,6 @@
 /* tests/soft/softscsi.c - a native guest that checks what SCSI commands do.
  *
- *   softscsi opcodes|hotplug report=FILE
+ *   softscsi opcodes|hotplug|flood report=FILE
  *
  * FILE gets a line for each check, and at the end one that counts them. Exit
  * status: 0 when all were good. */
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PATIENCE_S = 60, RING_BYTES = 131072, RELEASE_MS = 2000 };
+enum { PATIENCE_S = 60, RING_BYTES = 131072, SMALL_RING = 16384, RELEASE_MS = 2000 };
 
 static const char *word(int argc, char **argv, const char *name)
 {
@@ -59,7 +59,8 @@ static int run(struct guestbus *bus, int argc, char **argv, FILE *report, unsign
 	struct guestscsi *scsi = NULL;
 	struct scsikit kit;
 	uint32_t kept;
-	int error = guestscsi_open(bus, 0, 1, RING_BYTES, &scsi);
+	const bool floods = asked(argc, argv, "flood");
+	int error = guestscsi_open(bus, 0, floods ? 3 : 1, floods ? SMALL_RING : RING_BYTES, &scsi);
 
 	if (!error)
 		error = scsikit_make(bus, scsi, report, checks, bad, &kit);
@@ -73,6 +74,8 @@ static int run(struct guestbus *bus, int argc, char **argv, FILE *report, unsign
 		second_controller(bus, &kit);
 	} else if (asked(argc, argv, "hotplug")) {
 		error = hotplug(bus, &kit);
+	} else if (floods) {
+		error = flood(bus, &kit);
 	}
 	if (!error)
 		error = guestscsi_close(scsi);
