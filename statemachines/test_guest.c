@@ -217,6 +217,11 @@ void guest_write(struct story *s, uint64_t transaction, uint32_t lba, uint16_t b
 	move(s, 0x2a, transaction, lba, blocks);
 }
 
+const uint8_t *guest_answer(const struct story *s)
+{
+	return story_effect(s, EFFECT_RING_SEND, 0).tail + RING_DESCRIPTOR;
+}
+
 void disk_done(struct story *s, uint16_t slot, int32_t result)
 {
 	const struct scsi *q = world_at(story_world(s), KIND_scsi, slot);

@@ -37,6 +37,12 @@ typedef void story_teller(struct story *s);
 /* Tells it both ways and compares. */
 void story_check(const char *name, story_teller *tell);
 
+#define STORY(name, tell)            \
+	Test(story, name)            \
+	{                            \
+		story_check(#name, tell); \
+	}
+
 /* A line of prose between events. */
 void story_say(struct story *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* From now on turns are taken but not told, or told again. */
@@ -78,6 +84,8 @@ void guest_srb(struct story *s, uint32_t relid, uint64_t transaction, uint8_t lu
 	       const uint8_t *cdb, unsigned cdb_len, uint64_t pfn, uint32_t bytes);
 void guest_read(struct story *s, uint64_t transaction, uint32_t lba, uint16_t blocks);
 void guest_write(struct story *s, uint64_t transaction, uint32_t lba, uint16_t blocks);
+/* The vstor packet of the first answer in the last turn. */
+const uint8_t *guest_answer(const struct story *s);
 /* Completion of request @slot; its generation is the machine's. */
 void disk_done(struct story *s, uint16_t slot, int32_t result);
 /* All up to a READY controller with one disk of 8,192 blocks, 1 processor. */
