@@ -31,14 +31,22 @@ void guestmem_unmap(struct guestmem *m)
 	*m = (struct guestmem){ 0 };
 }
 
-int guestmem_arm(struct guestmem *m, uint32_t epoch)
+int guestmem_open(struct guestmem *m)
 {
-	fact(epoch != 0);
 	if (m->read_only && mprotect(m->base, m->bytes, PROT_READ | PROT_WRITE))
 		return -errno;
 	m->read_only = false;
-	m->epoch = epoch;
 	return 0;
+}
+
+int guestmem_arm(struct guestmem *m, uint32_t epoch)
+{
+	int r = guestmem_open(m);
+
+	fact(epoch != 0);
+	if (r == 0)
+		m->epoch = epoch;
+	return r;
 }
 
 void guestmem_disarm(struct guestmem *m)

@@ -29,6 +29,10 @@ struct guestmem {
 int guestmem_map(struct guestmem *m, int fd, uint64_t bytes, uint64_t low_bytes);
 void guestmem_unmap(struct guestmem *m);
 
+/* Makes the mapping writable ahead of guestmem_arm(), which then costs nothing.
+ * Every write is still refused. 0 or a negative errno. */
+int guestmem_open(struct guestmem *m);
+
 /* From now on this process may write, as owner of @epoch (not 0). */
 int guestmem_arm(struct guestmem *m, uint32_t epoch);
 void guestmem_disarm(struct guestmem *m);

@@ -202,8 +202,7 @@ static void publish_headers(struct hands *h)
 	     i = channels_next(&h->mapped, i + 1)) {
 		struct chan *ch = &h->chan[i];
 
-		ring_consumed(&ch->in, ch->in_position, ch->in_position);
-		ring_publish(&ch->out, ch->out_position, ch->out_position);
+		ring_restore(&ch->in, ch->in_position, &ch->out, ch->out_position);
 	}
 }
 

@@ -32,8 +32,10 @@ void hands_disarm(struct hands *h);
 int hands_rebuild(struct hands *h, const struct world *w);
 
 /* A follower's: after hands_rebuild(), maps the pages that a take-over will
- * touch, so that it has no faults. Changes nothing; cheap when done before. */
-void hands_warm(struct hands *h);
+ * touch, so that it has no faults. Changes nothing; cheap when done before.
+ * @soon: the guest may be handed to it any moment: its memory is mapped writable
+ * from now on, though every write is refused until hands_arm(). */
+void hands_warm(struct hands *h, bool soon);
 
 /* After the fence, armed and rebuilt, before any effect: reconciles what a dead
  * or former owner left in custody: the io_uring, queue heads, sources' heads,

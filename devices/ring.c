@@ -192,6 +192,17 @@ bool ring_consumed(const struct ring *r, uint64_t before, uint64_t position)
 	       room_between(r, index_of(r, position), write) > pending;
 }
 
+void ring_restore(const struct ring *in, uint64_t read, const struct ring *out, uint64_t write)
+{
+	uint32_t r = index_of(in, read), w = index_of(out, write);
+
+	if (atomic_load_explicit(&in->header->read_index, memory_order_relaxed) != r)
+		atomic_store_explicit(&in->header->read_index, r, memory_order_release);
+	if (atomic_load_explicit(&out->header->write_index, memory_order_relaxed) != w)
+		atomic_store_explicit(&out->header->write_index, w, memory_order_release);
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
 uint64_t ring_put(const struct ring *r, uint64_t position, const void *packet, uint32_t len)
 {
 	uint64_t trailer = (uint64_t)index_of(r, position) << 32;

@@ -65,6 +65,11 @@ bool ring_has_more(const struct ring *r, uint64_t position);
 bool ring_consumed(const struct ring *r, uint64_t before, uint64_t position);
 
 /* ---- server to guest ---------------------------------------------------- */
+/* A new owner's: publishes both indices where they are not what they should be,
+ * and tells nobody. What is right is not written: a page that was not written
+ * since the memory became writable costs a fault. */
+void ring_restore(const struct ring *in, uint64_t read, const struct ring *out, uint64_t write);
+
 /* Writes packet and trailer at @position; returns the position behind. Not
  * visible to the guest before ring_publish(). @len is a multiple of 8. */
 uint64_t ring_put(const struct ring *r, uint64_t position, const void *packet, uint32_t len);

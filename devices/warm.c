@@ -2,9 +2,11 @@
  *
  * A process that never touched a page of guest memory or custody pays a fault
  * for each when it does. A follower pays ahead, for what every take-over
- * touches: headers and pages of rings, event flags, the areas of custody, the
- * stretch of the log ring that will be written next. Nothing is read or
- * changed, and nothing depends on it: a call that fails costs time later. */
+ * touches: headers of rings, event flags, the areas of custody, the stretch of
+ * the log ring that will be written next; and all pages of rings, once guest
+ * memory is mapped writable: making it so costs time for each page that is mapped
+ * by then. Nothing is read or changed, and nothing depends on it: a call that
+ * fails costs time later. */
 #include "devices/hands_state.h"
 
 #include <sys/mman.h>
@@ -21,16 +23,11 @@ static void fill(const struct hands *h, const void *at, size_t bytes)
 	(void)madvise((void *)from, whole, how);
 }
 
-static void fill_channel(const struct hands *h, const struct chan *ch)
+static void fill_ring(const struct hands *h, const struct ring *r)
 {
-	uint32_t pages = (ch->in.size + ch->out.size) / GUESTMEM_PAGE;
-
-	fill(h, ch->in.header, GUESTMEM_PAGE);
-	fill(h, ch->out.header, GUESTMEM_PAGE);
-	for (uint32_t i = 0; i < ch->in.size / GUESTMEM_PAGE; i++)
-		fill(h, ch->in.page[i], GUESTMEM_PAGE);
-	for (uint32_t i = 0; i < pages - ch->in.size / GUESTMEM_PAGE; i++)
-		fill(h, ch->out.page[i], GUESTMEM_PAGE);
+	fill(h, r->header, GUESTMEM_PAGE);
+	for (uint32_t i = 0; !h->mem.read_only && i < r->size / GUESTMEM_PAGE; i++)
+		fill(h, r->page[i], GUESTMEM_PAGE);
 }
 
 static void fill_flags(const struct hands *h)
@@ -65,8 +62,12 @@ static void fill_log(const struct hands *h)
 		(void)madvise(h->c->lane_ring + at, LOG_AHEAD, MADV_POPULATE_WRITE);
 }
 
-void hands_warm(struct hands *h)
+void hands_warm(struct hands *h, bool soon)
 {
+	if (soon && h->mem.read_only) {
+		guestmem_open(&h->mem);
+		h->warm = (struct channels){ 0 };
+	}
 	if (!h->warm_custody)
 		fill_custody(h);
 	h->warm_custody = true;
@@ -74,8 +75,10 @@ void hands_warm(struct hands *h)
 	fill_flags(h);
 	for (uint32_t i = channels_next(&h->mapped, 0); i < LIMIT_CHANNELS;
 	     i = channels_next(&h->mapped, i + 1)) {
-		if (!channels_has(&h->warm, i))
-			fill_channel(h, &h->chan[i]);
+		if (channels_has(&h->warm, i))
+			continue;
+		fill_ring(h, &h->chan[i].in);
+		fill_ring(h, &h->chan[i].out);
 	}
 	h->warm = h->mapped;
 }

@@ -136,7 +136,7 @@ static void mirror(struct paravisor *p, struct live *l)
 	uint64_t hash;
 
 	hands_rebuild(p->hands, p->world);
-	hands_warm(p->hands);
+	hands_warm(p->hands, p->role == ROLE_SUCCESSOR && has_followed_enough(p, l));
 	/* For the memory that it touches. */
 	if (codec_state_hash(p->world, p->follow.buffer, LIMIT_SLOT_BYTES, &hash) < 0)
 		return;

@@ -134,11 +134,11 @@ Test(tally, the_longest_gaps_are_kept_in_order)
 	uint64_t now = 1000;
 
 	tally_gaps_begin(&gaps, now);
-	for (uint64_t i = 1; i <= 100; i++) {
-		now += (i * 37 % 101) * 1000;
+	for (uint64_t i = 1; i <= 210; i++) {
+		now += (i * 37 % 211) * 1000;
 		tally_gaps_completion(&gaps, now);
 	}
 	cr_assert_eq(gaps.kept, TALLY_GAPS);
 	for (uint32_t i = 0; i < gaps.kept; i++)
-		cr_assert_eq(gaps.gap[i].length, (100 - i) * 1000);
+		cr_assert_eq(gaps.gap[i].length, (210 - i) * 1000);
 }
