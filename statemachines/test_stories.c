@@ -95,6 +95,38 @@ static void bring_up(struct story *s)
 
 /* ---- leaving ---------------------------------------------------------- */
 
+static void versions(struct story *s)
+{
+	static const struct { uint32_t version; bool known; } table[] = {
+		{ 0 << 16 | 13, false }, { 1 << 16 | 1, false }, { 2 << 16 | 4, false },
+		{ 3 << 16, false },      { 4 << 16, true },      { 4 << 16 | 1, true },
+		{ 5 << 16, true },       { 5 << 16 | 1, true },  { 5 << 16 | 2, true },
+		{ 5 << 16 | 3, true },   { 5 << 16 | 4, false },
+	};
+
+	guest_config(s, 1);
+	guest_disk(s, 0, 8192, 0);
+	guest_start(s);
+	for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+		const struct vmbus *b;
+
+		guest_contact(s, table[i].version);
+		cr_assert_eq(story_effects(s, EFFECT_MESSAGE), 1);
+		cr_assert_eq(story_effect(s, EFFECT_MESSAGE, 0).tail[8], table[i].known);
+		b = world_at(story_world(s), KIND_vmbus, 0);
+		cr_assert_eq(b->version, table[i].known ? table[i].version : 0);
+	}
+	story_say(s, "MODIFYCHANNEL is answered from 5.3 on");
+	for (uint32_t minor = 2; minor <= 3; minor++) {
+		guest_contact(s, 5 << 16 | minor);
+		guest_offers(s);
+		guest_open(s, 1, 0xe1e10);
+		guest_words(s, VMBUS_MODIFY, 1, 0, 0);
+		cr_assert_eq(story_effects(s, EFFECT_MESSAGE), minor == 3);
+		cr_assert_eq(story_effects(s, EFFECT_SIGNAL), 1);
+	}
+}
+
 static void unload(struct story *s)
 {
 	guest_ready(s);
@@ -732,6 +764,7 @@ static void shutdown_ic(struct story *s)
 }
 
 STORY(bring_up, bring_up)
+STORY(versions, versions)
 STORY(unload, unload)
 STORY(reopen, reopen)
 STORY(reset, reset)

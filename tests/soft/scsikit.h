@@ -61,6 +61,8 @@ void opcodes_disk(struct scsikit *kit);
 void opcodes_others(struct scsikit *kit);
 void opcodes_optical(struct scsikit *kit);
 int hotplug(struct guestbus *bus, struct scsikit *kit);
+/* Opens controllers itself. */
+int many(struct guestbus *bus, FILE *report, unsigned *checks, unsigned *bad);
 /* Needs three channels. */
 int flood(struct guestbus *bus, struct scsikit *kit);
 

@@ -1,6 +1,6 @@
 /* tests/soft/softscsi.c - a native guest that checks what SCSI commands do.
  *
- *   softscsi opcodes|hotplug|flood report=FILE
+ *   softscsi opcodes|hotplug|flood|many report=FILE
  *
  * FILE gets a line for each check, and at the end one that counts them. Exit
  * status: 0 when all were good. */
@@ -101,7 +101,9 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	error = guestbus_connect(vm, PATIENCE_S, &bus);
-	if (!error)
+	if (!error && asked(argc, argv, "many"))
+		error = many(bus, report, &checks, &bad);
+	else if (!error)
 		error = run(bus, argc, argv, report, &checks, &bad);
 	if (!error)
 		error = guestbus_disconnect(bus);
