@@ -63,6 +63,9 @@ enum {
 	LIMIT_TAPE_EVENTS = 4096,     /* between two snapshots: 50 ms to any event, at 200,000/s */
 	LIMIT_TRACE_STEPS = 4096,     /* of one turn that are kept for showing */
 	LIMIT_BREAKPOINTS = 32,       /* of one console */
+	LIMIT_PAGE_BARS = 100000,     /* of a page: 4 MiB, which a browser opens at once */
+	LIMIT_PAGE_ARROWS = 60000,
+	LIMIT_PAGE_MARKS = 4096,      /* take-overs: more than a soak run has in an hour */
 };
 
 /* The longest a follower is asked to follow, before or after a flip: a day. */

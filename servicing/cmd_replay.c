@@ -209,6 +209,22 @@ static void check_state(struct replay *p)
 	p->h.position--;
 }
 
+/* An exported file tells the hash of the state it ends with. */
+static void check_end(struct replay *p)
+{
+	uint64_t recorded, computed;
+
+	if (!p->verify || !history_end_hash(&p->h, &recorded) ||
+	    codec_state_hash(p->world, p->packed, LIMIT_SLOT_BYTES, &computed) < 0)
+		return;
+	p->checked++;
+	if (recorded == computed)
+		return;
+	p->divergences++;
+	printf("divergence event=%" PRIu64 " machine=- effect=- field=state: the file ends with "
+	       "another state\n", world_lane_const(p->world)->seq);
+}
+
 static double seconds(const struct replay *p)
 {
 	return (double)(mono_now_ns() - p->started_ns) / 1e9;
@@ -238,8 +254,16 @@ static int pass_gap(struct replay *p)
 
 static int damaged(const struct replay *p)
 {
-	fprintf(stderr, "holdfast: %s: the log does not hold together behind sequence %" PRIu64
-		"; replay ends there\n", p->path, world_lane_const(p->world)->seq);
+	fprintf(stderr, "holdfast: %s: %s, behind event %" PRIu64 "; replay ends there\n", p->path,
+		history_why(&p->h), world_lane_const(p->world)->seq);
+	return -EBADMSG;
+}
+
+static int beyond(const struct replay *p)
+{
+	fprintf(stderr, "holdfast: %s: event %" PRIu64 " raised the level above what this build "
+		"serves; use the holdfast that served it\n", p->path,
+		world_lane_const(p->world)->seq);
 	return -EBADMSG;
 }
 
@@ -260,8 +284,10 @@ static int run(struct replay *p)
 
 		check_state(p);
 		x = history_next(&p->h, &rec);
-		if (x == HISTORY_E_END)
+		if (x == HISTORY_E_END) {
+			check_end(p);
 			return 0;
+		}
 		if (x == HISTORY_E_GAP) {
 			x = pass_gap(p);
 			if (x == HISTORY_E_END)
@@ -273,8 +299,11 @@ static int run(struct replay *p)
 			return damaged(p);
 		if (x < 0)
 			return x;
-		if (follow_record(&p->f, &rec.h, rec.position, rec.payload) == FOLLOW_E_DAMAGED)
+		x = follow_record(&p->f, &rec.h, rec.position, rec.payload);
+		if (x == FOLLOW_E_DAMAGED)
 			return damaged(p);
+		if (x == FOLLOW_E_LEVEL)
+			return beyond(p);
 		show_progress(p);
 	}
 	return 0;

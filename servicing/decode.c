@@ -154,12 +154,18 @@ static bool effects(const struct log_record *h, const uint8_t *payload, const ui
 	return c.bytes == *ret_len;
 }
 
+/* Confirms, and what is laid out like them. */
+static bool holds_effects(unsigned type)
+{
+	return type == LOG_CONFIRM || type == LOG_INSTEAD || type == LOG_PROPOSE;
+}
+
 static const char *type_name(unsigned type)
 {
 	static const char *const names[] = { "?", "event", "confirm", "pad", "void",
-					     "quarantine" };
+					     "quarantine", "instead", "propose" };
 
-	return names[type <= LOG_QUARANTINE ? type : 0];
+	return names[type <= LOG_PROPOSE ? type : 0];
 }
 
 static void add_event(cJSON *to, const struct registry *r, const struct log_record *h,
@@ -217,7 +223,7 @@ cJSON *decode_record(const struct registry *r, const struct log_record *h, const
 	decode_number(o, "epoch", h->epoch);
 	if (h->type == LOG_EVENT || h->type == LOG_QUARANTINE)
 		add_event(o, r, h, payload);
-	else if (h->type == LOG_CONFIRM)
+	else if (holds_effects(h->type))
 		add_effects(o, r, h, payload);
 	return o;
 }
@@ -263,8 +269,8 @@ void decode_print(const struct registry *r, const struct log_record *h, const ui
 
 	fprintf(out, "%10" PRIu64 " %8" PRIu64 ".%06" PRIu64 " e%u ", h->seq,
 		h->time_ns / 1000000000u, h->time_ns / 1000 % 1000000, h->epoch);
-	if (h->type == LOG_CONFIRM) {
-		fprintf(out, "confirmed");
+	if (holds_effects(h->type)) {
+		fprintf(out, "%s", h->type == LOG_CONFIRM ? "confirmed" : type_name(h->type));
 		print_confirm(r, h, payload, out);
 		return;
 	}
@@ -301,7 +307,7 @@ bool decode_about(const struct registry *r, const struct log_record *h, const ui
 
 	if (h->type == LOG_EVENT || h->type == LOG_QUARANTINE)
 		return is_machine(r, h->kind, h->index, wanted);
-	if (h->type != LOG_CONFIRM || !effects(h, payload, &bytes, &len))
+	if (!holds_effects(h->type) || !effects(h, payload, &bytes, &len))
 		return false;
 	while (effect_next(r, bytes, len, h->seq, &at, &n, &e, &bad)) {
 		if (is_machine(r, e.head.kind, e.head.index, wanted))

@@ -4,12 +4,15 @@
 #include "servicing/history.h"
 
 #include "servicing/control_client.h"
+#include "servicing/export.h"
 #include "servicing/view.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 
 static int open_archive(const char *dir, struct history *h)
 {
@@ -23,7 +26,45 @@ static int open_archive(const char *dir, struct history *h)
 	return r < 0 ? r : -EPROTO;
 }
 
-static int open_sources(const char *path, struct history *h)
+static int open_file(const char *path, struct history *h)
+{
+	char why[EXPORT_WHY] = "";
+	int r = export_reader_open(path, &h->file, why);
+
+	if (r == 0)
+		return 0;
+	fprintf(stderr, "holdfast: %s: %s\n", path, why[0] ? why : strerror(-r));
+	return r < 0 ? r : -EPROTO;
+}
+
+static const char *day(uint64_t wall_ns, char *ret)
+{
+	time_t t = (time_t)(wall_ns / 1000000000u);
+	struct tm tm;
+
+	strftime(ret, 32, "%Y-%m-%d %H:%M:%S UTC", gmtime_r(&t, &tm));
+	return ret;
+}
+
+/* An archive that another VM left in the directory is no part of this one's. */
+static int same_machine(const char *path, const struct history *h)
+{
+	uint64_t archived, live;
+	char a[32], b[32];
+
+	if (!h->archive || !h->attached)
+		return 0;
+	archived = archive_reader_header(h->archive)->identity;
+	live = h->live.h->wall_ns;
+	if (archived == live)
+		return 0;
+	fprintf(stderr, "holdfast: %s: the archive is of another VM, begun %s; the one that runs "
+		"was begun %s: name %s/archive itself, or move it away\n", path,
+		day(archived, a), day(live, b), path);
+	return -EPROTO;
+}
+
+static int open_directory(const char *path, struct history *h)
 {
 	char archive[4096];
 	int r;
@@ -35,12 +76,30 @@ static int open_sources(const char *path, struct history *h)
 		r = open_archive(archive, h);
 		if (r < 0)
 			return r;
+	} else if (!view_exists(path, "control")) {
+		fprintf(stderr, "holdfast: %s: holds no log: neither a VM (control) nor an archive\n",
+			path);
+		return -ENOENT;
 	}
 	if (h->archive && !view_alive(path))
 		return 0;
 	r = control_custody(path, &h->live);
 	h->attached = r == 0;
-	return h->archive ? 0 : r;
+	return h->archive ? same_machine(path, h) : r;
+}
+
+static int open_sources(const char *path, struct history *h)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0) {
+		int r = -errno;
+
+		fprintf(stderr, "holdfast: %s: %s; expected a state directory, an archive or an "
+			"exported file\n", path, strerror(-r));
+		return r;
+	}
+	return S_ISDIR(st.st_mode) ? open_directory(path, h) : open_file(path, h);
 }
 
 int history_open(const char *path, struct history *ret)
@@ -62,6 +121,7 @@ int history_open(const char *path, struct history *ret)
 void history_close(struct history *h)
 {
 	archive_reader_close(h->archive);
+	export_reader_close(h->file);
 	if (h->attached)
 		custody_detach(&h->live);
 	free(h->scratch);
@@ -112,8 +172,59 @@ static int next_in_archive(struct history *h, struct history_record *ret)
 	     : x == ARCHIVE_E_DAMAGED ? HISTORY_E_DAMAGED : x;
 }
 
+/* A state in the middle of a file stands for a hole before it. */
+static int next_in_file(struct history *h, struct history_record *ret)
+{
+	int x;
+
+	if (h->state_len)
+		return HISTORY_E_GAP;
+	ret->position = export_position(h->file);
+	x = export_next(h->file, &ret->h, &ret->payload);
+	if (x != EXPORT_OK)
+		return x == EXPORT_E_END ? HISTORY_E_END : HISTORY_E_DAMAGED;
+	h->position = export_position(h->file);
+	h->chain = ret->h.chain;
+	if (ret->h.type != EXPORT_STATE)
+		return HISTORY_OK;
+	memcpy(h->state, ret->payload, ret->h.len);
+	h->state_len = ret->h.len;
+	h->cut = (struct slot_cut){ 1, ret->h.seq, h->position, h->chain };
+	return HISTORY_E_GAP;
+}
+
+static int resume_in_file(struct history *h, struct history_state *ret)
+{
+	struct history_record rec;
+	int x = HISTORY_OK;
+
+	while (!h->state_len && (x == HISTORY_OK || x == HISTORY_E_GAP))
+		x = next_in_file(h, &rec);
+	if (!h->state_len)
+		return x;
+	*ret = (struct history_state){ h->cut, h->state, h->state_len };
+	h->state_len = 0;
+	return HISTORY_OK;
+}
+
+const char *history_why(const struct history *h)
+{
+	const char *why = h->file ? export_why(h->file) : "";
+
+	return why[0] ? why : "the log does not hold together";
+}
+
+bool history_end_hash(const struct history *h, uint64_t *ret)
+{
+	if (h->file)
+		*ret = export_end(h->file)->state_hash;
+	return h->file != NULL;
+}
+
 int history_next(struct history *h, struct history_record *ret)
 {
+	if (h->file)
+		return next_in_file(h, ret);
 	if (!h->in_ring) {
 		int x = h->archive ? next_in_archive(h, ret) : HISTORY_E_END;
 
@@ -184,6 +295,8 @@ static int resume_in_archive(struct history *h, struct history_state *ret)
 
 int history_resume(struct history *h, struct history_state *ret)
 {
+	if (h->file)
+		return resume_in_file(h, ret);
 	if (!h->in_ring && h->archive) {
 		int x = resume_in_archive(h, ret);
 
@@ -196,8 +309,11 @@ int history_resume(struct history *h, struct history_state *ret)
 int history_begin(struct history *h, struct history_state *ret)
 {
 	struct slot_cut nothing = { 0 };
-	int x = follows(h, &nothing);
+	int x;
 
+	if (h->file)
+		return resume_in_file(h, ret);
+	x = follows(h, &nothing);
 	if (x < 0)
 		return x;
 	if (x == HISTORY_E_GAP)

@@ -155,8 +155,18 @@ static int load(struct tape *t, const struct history_state *s)
 static int damaged(struct tape *t)
 {
 	t->told = true;
-	fprintf(stderr, "holdfast: %s: the log does not hold together behind event %" PRIu64
-		"; what follows is left out\n", t->path, world_lane_const(t->world)->seq);
+	fprintf(stderr, "holdfast: %s: %s, behind event %" PRIu64 "; what follows is left out\n",
+		t->path, history_why(&t->h), world_lane_const(t->world)->seq);
+	return HISTORY_E_END;
+}
+
+static int beyond(struct tape *t)
+{
+	t->told = true;
+	t->n--;
+	fprintf(stderr, "holdfast: %s: event %" PRIu64 " raised the level above what this build "
+		"serves; what follows is left out: use the holdfast that served it\n", t->path,
+		world_lane_const(t->world)->seq);
 	return HISTORY_E_END;
 }
 
@@ -176,12 +186,16 @@ static int pass_gap(struct tape *t)
 static int take(struct tape *t, const struct history_record *rec)
 {
 	struct log_confirm c = { 0 };
+	int r;
 
 	if (rec->h.type == LOG_CONFIRM && rec->h.len >= sizeof(c)) {
 		t->effects = rec->payload + sizeof(c);
 		t->effects_len = rec->h.len - (uint32_t)sizeof(c);
 	}
-	if (follow_record(&t->f, &rec->h, rec->position, rec->payload) == FOLLOW_E_DAMAGED)
+	r = follow_record(&t->f, &rec->h, rec->position, rec->payload);
+	if (r == FOLLOW_E_LEVEL)
+		return beyond(t);
+	if (r == FOLLOW_E_DAMAGED)
 		return damaged(t);
 	if (t->since_snapshot >= LIMIT_TAPE_EVENTS)
 		keep_snapshot(t, false);
@@ -449,20 +463,26 @@ static const struct snapshot *run_start(const struct tape *t, uint64_t n)
 									       : NULL;
 }
 
+bool tape_pass_hole(struct tape *t)
+{
+	const struct snapshot *s = t->place < t->n ? run_start(t, t->place) : NULL;
+
+	if (!s)
+		return false;
+	enter(t, s);
+	return true;
+}
+
 struct turn tape_step(struct tape *t)
 {
-	const struct snapshot *s;
 	struct tape_event e;
 	struct event ev;
 
 	if (t->place == t->n)
 		return (struct turn){ 0 };
 	e = tape_event(t, t->place);
-	if (e.h->seq != world_lane_const(t->world)->seq + 1) {
-		s = run_start(t, t->place);
-		fact(s);
-		enter(t, s);
-	}
+	if (e.h->seq != world_lane_const(t->world)->seq + 1)
+		fact(tape_pass_hole(t));
 	ev = event_of(e.h, e.payload);
 	t->place++;
 	return world_turn(t->world, &ev);

@@ -56,6 +56,10 @@ void tape_go(struct tape *t, uint64_t place);
  * computed effects are valid until the next step. */
 struct turn tape_step(struct tape *t);
 
+/* Where events are missing before the next one: the world becomes the state that
+ * this one is stepped from, as tape_step() does by itself. False: none are. */
+bool tape_pass_hole(struct tape *t);
+
 /* Place of the newest snapshot at or below @place: from there on to @place is
  * one stretch without a hole. */
 uint64_t tape_snapshot(const struct tape *t, uint64_t place);
