@@ -3,10 +3,11 @@
 
 #include "statemachines/effects.h"
 #include "statemachines/machines.h"
+#include "statemachines/variant.h"
 
 const struct registry fuzz_program = {
 	.machines = machines,
 	.effects = effects,
 	.n_effects = EFFECT_CODES,
-	.max_level = HOLDFAST_VARIANT_B ? 2 : 1,
+	.max_level = MACHINES_LEVEL,
 };

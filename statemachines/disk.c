@@ -161,6 +161,9 @@ static void describe(struct sm_cx *cx)
 		.block_bytes = d->block_bytes, .flags = d->flags, .fd = d->fd,
 	};
 
+#if HOLDFAST_VARIANT_C
+	((struct disk *)cx->self)->told++;
+#endif
 	tell_controller(cx, &l);
 }
 
