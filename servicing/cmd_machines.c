@@ -11,7 +11,10 @@
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+enum { GOLDEN_MOST = 1 << 20 }; /* bytes of a published schema */
 
 static int write_file(const char *dir, const struct sm_desc *d, const char *ending,
 		      void (*print)(const struct sm_desc *, FILE *))
@@ -74,6 +77,32 @@ static int lint_all(void)
 	return found ? 1 : 0;
 }
 
+/* What is published can be relied upon by other builds, saved states and logs. */
+static int check_golden(const char *path)
+{
+	char why[SCHEMA_WHY] = "", *text;
+	FILE *f = fopen(path, "re");
+	size_t n;
+	int r;
+
+	if (!f) {
+		fprintf(stderr, "holdfast: %s: %s; a file written by `holdfast machines --schema` "
+			"expected\n", path, strerror(errno));
+		return 1;
+	}
+	text = calloc(1, GOLDEN_MOST);
+	n = text ? fread(text, 1, GOLDEN_MOST - 1, f) : 0;
+	fclose(f);
+	r = n ? schema_check(text, &program, why) : -ENODATA;
+	free(text);
+	if (r == 0)
+		return 0;
+	fprintf(stderr, "holdfast: %s: %s. What was published stays as it is: give what is new a "
+		"level above it (since), keep numbers, retire fields by SM_RETIRED; "
+		"tests/compat/README.md tells how\n", path, r < 0 ? strerror(-r) : why);
+	return 1;
+}
+
 int cmd_machines(int argc, char **argv)
 {
 	int option, what = 0;
@@ -83,7 +112,7 @@ int cmd_machines(int argc, char **argv)
 		if (option == '?')
 			return 2;
 		what = option;
-		dir = option == 'm' ? optarg : dir;
+		dir = option == 'm' || option == 'g' ? optarg : dir;
 	}
 	name = optind < argc ? argv[optind] : NULL;
 	switch (what) {
@@ -93,6 +122,8 @@ int cmd_machines(int argc, char **argv)
 		return write_pages(dir);
 	case 'l':
 		return lint_all();
+	case 'g':
+		return check_golden(dir);
 	case 's':
 		return schema_text(&program, stdout) < 0 ? 1 : 0;
 	default:

@@ -28,7 +28,7 @@ for from in "$@"; do
 done
 for build in "$@"; do
 	for golden in golden/states-*; do
-		zstd -dcq "$golden" >"$work/golden"
+		gzip -dc "$golden" >"$work/golden"
 		passed=$("$build/tests/compat/compat" pass "$work/golden" "$work/passed")
 		echo "$golden in $build: $passed"
 		[ "$(value failed "$passed")" -eq 0 ]
