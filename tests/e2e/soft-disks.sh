@@ -56,11 +56,43 @@ truncate -s 4M broken
 medium iso block
 medium iso2 other
 
+# A file system that will be full, where one can be mounted.
+small=()
+mkdir full
+if mount -t tmpfs -o size=1M none full 2>/dev/null; then
+	trap 'umount full || true; cleanup' EXIT
+	truncate -s 4M full/disk
+	small=(full/disk,controller=1,lun=1)
+else
+	echo "no file system can be mounted here: a full one is not tried"
+fi
+
 echo "opcodes"
-start opcodes first readonly,ro fourk,4k iso,optical broken other,controller=1
+start opcodes first readonly,ro fourk,4k iso,optical broken other,controller=1 "${small[@]}"
 truncate -s 2M broken
 verdict
 [ "$(od -An -tu1 -j $((0x10 * 512)) -N 3 first | tr -s ' ')" = " 1 8 15" ] || fail "the host's file does not hold what was written"
+
+[ ${#small[@]} -eq 0 ] || { umount full; trap cleanup EXIT; }
+
+# The same with a block device as the first disk, where one can be made.
+loop=$(losetup --find --show first 2>/dev/null) || loop=
+if [ -n "$loop" ]; then
+	trap 'losetup -d "$loop" || true; cleanup' EXIT
+	echo "opcodes on $loop"
+	dd if=/dev/zero of=first bs=1M count=16 status=none
+	rm -f broken readonly fourk other
+	truncate -s 16M readonly fourk other
+	truncate -s 4M broken
+	start opcodes "$loop" readonly,ro fourk,4k iso,optical broken other,controller=1
+	"$A" inspect --state "$STATE" "disk[0].flags" | grep -q 4 || fail "it is not known as a block device"
+	truncate -s 2M broken
+	verdict
+	losetup -d "$loop"
+	trap cleanup EXIT
+else
+	echo "no loop device can be made here: block devices are not tried"
+fi
 
 echo "hotplug"
 rm -f first; truncate -s 16M first

@@ -31,6 +31,29 @@ static bool asked(int argc, char **argv, const char *mode)
 	return false;
 }
 
+/* Where the host could make one: a file of 4 MiB on a file system of 1 MiB. */
+static void full_disk(struct scsikit *kit)
+{
+	char cdb[32];
+	uint32_t sense = 0;
+
+	kit->lun = 1;
+	scsikit_settle(kit);
+	scsikit_in(kit, "12 00 00 00 24 00", 36);
+	if (kit->data[0] != 0)
+		return;
+	for (unsigned i = 0; i < 16 && sense == 0; i++) {
+		snprintf(cdb, sizeof(cdb), "2a 00 00 00 %02x 00 00 02 00 00", 2 * i);
+		scsikit_fill(kit, 0, 512 * 512, (uint8_t)i);
+		scsikit_out(kit, cdb, 512 * 512);
+		sense = scsikit_sense(kit);
+	}
+	scsikit_ended(kit, SCSIKIT_SENSE(7, 0x27, 7), "a write for which the host has no space");
+	scsikit_in(kit, "28 00 00 00 00 00 00 02 00 00", 512 * 512);
+	scsikit_check(kit, scsikit_sense(kit) == 0 && scsikit_same(kit, 0, 512 * 512, 0),
+		      "what was written before is read");
+}
+
 /* The second controller's disk has no byte of the first one's. */
 static void second_controller(struct guestbus *bus, struct scsikit *kit)
 {
@@ -46,6 +69,7 @@ static void second_controller(struct guestbus *bus, struct scsikit *kit)
 	scsikit_in(&other, "28 00 00 00 00 10 00 00 04 00", 4 * 512);
 	scsikit_check(kit, scsikit_sense(&other) == 0 && scsikit_zero(&other, 0, 4 * 512),
 		      "its disk is another one");
+	full_disk(&other);
 	guestscsi_reset(scsi, VSTOR_RESET_BUS, 0, &status);
 	kit->lun = 0;
 	scsikit_none(kit, "00 00 00 00 00 00");
