@@ -112,6 +112,7 @@ done
 for scenario in read write message takeover; do
 	step "crash points: $scenario" 420 tests/crash/run.sh "$BUILD/a" "$scenario"
 done
+step "model of the hand-over" 300 tests/model/run.sh
 step "mutants of the hand-over" 600 python3 tests/crash/mutants.py "$BUILD/mutants-crash"
 step "mutants of the log" 600 tests/mutants/run.py "$BUILD/mutants"
 bed_step "demo (nested bed)" 900 tests/bed/demo.sh --build-a "$BUILD/a" --build-b "$BUILD/b" --out "$OUT/demo"

@@ -41,7 +41,7 @@ try() {
 	kind=$1
 	STATE=$WORK/s.${kind//[^a-z0-9]/-}
 	REPORT=$STATE.report DISK=$STATE.disk
-	HOLDFAST_BADBUILD=$kind start_vm 2 32M "load depth=16 channels=2 seconds=${5:-4} bs=4096 mix=rw verify region=8388608"
+	HOLDFAST_BADBUILD=$kind start_vm 2 32M "load depth=16 channels=2 seconds=${5:-8} bs=4096 mix=rw verify region=8388608"
 	sleep 0.5
 	"$2_flip" "$3" "${4:-}"
 	line=$("$A" list --state "$STATE")
@@ -63,9 +63,9 @@ try wrong@50 before "differs in" 1.5
 try differ@50 before "differs in" 1.5
 try crash@1,owner after "died"
 try crash@1000,owner after "died"
-try leak@1,owner after "it leaks" "" 6
-try hang@100,owner after "stood still" "" 6
-try stuck@100,owner after "stood still" "" 6
+try leak@1,owner after "it leaks" "" 10
+try hang@100,owner after "stood still" "" 10
+try stuck@100,owner after "stood still" "" 10
 try wrong@40,owner after "differs in"
 try differ@40,owner after "differs in"
 try scribble@40,owner after "differs in\|died"
