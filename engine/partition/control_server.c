@@ -156,6 +156,26 @@ static bool pass_notice(struct partition *p, struct client *c, struct wire_notic
 	return !error;
 }
 
+/* What a client may put into the inbox itself; the rest is the partition's, or
+ * comes with a descriptor. */
+static void pass_request(struct partition *p, struct client *c, struct wire_notice *n)
+{
+	switch (n->op) {
+	case OP_SHUTDOWN:
+	case OP_POWER_OFF:
+	case OP_ROLLBACK:
+	case OP_COMMIT:
+	case OP_RESIZE:
+	case OP_DISK_REMOVE:
+	case OP_DISK_EJECT:
+	case OP_CONTROLLER_REMOVE:
+		pass_notice(p, c, n);
+		break;
+	default:
+		answer(c, -EINVAL, "that is not for a client to say");
+	}
+}
+
 static void pass_service(struct partition *p, struct client *c, struct wire_notice *n, int fd)
 {
 	int row = fd < 0 ? -EBADF : spawn_exe_row(p, fd);
@@ -172,10 +192,18 @@ static void pass_service(struct partition *p, struct client *c, struct wire_noti
 /* A drive without medium comes without a file. */
 static void pass_disk(struct partition *p, struct client *c, struct wire_notice *n, int fd)
 {
-	int row = fd < 0 ? 0 : resource_disk_add(p, fd);
+	int row;
 
+	if (n->op != OP_DISK_ADD && n->op != OP_DISK_INSERT) {
+		answer(c, -EINVAL, "a file can be added or inserted");
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	row = fd < 0 ? 0 : resource_disk_add(p, fd);
 	if (row < 0) {
-		answer(c, row, "the VM has no place for another file");
+		answer(c, row, row == -EINVAL ? "a disk is a regular file or a block device" :
+						"the VM has no place for another file");
 		return;
 	}
 	n->value = (uint64_t)row;
@@ -243,7 +271,7 @@ static void request(struct partition *p, struct client *c, struct control_reques
 		give_custody(p, c);
 		break;
 	case CONTROL_NOTICE:
-		pass_notice(p, c, &rq->notice);
+		pass_request(p, c, &rq->notice);
 		break;
 	case CONTROL_SERVICE:
 		pass_service(p, c, &rq->notice, fd);

@@ -13,6 +13,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -202,11 +203,16 @@ static int register_file(struct partition *p, uint32_t row, int fd)
 
 int resource_disk_add(struct partition *p, int fd)
 {
+	struct stat st;
 	char name[24];
 	int row, error, high = resource_lift(fd);
 
 	if (high < 0)
 		return high;
+	if (fstat(high, &st) || (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))) {
+		close(high);
+		return -EINVAL;
+	}
 	snprintf(name, sizeof(name), "disk.%u", p->disks);
 	row = custody_fd_add(&p->c, name, high);
 	if (row < 0) {
