@@ -211,6 +211,17 @@ static bool same(const struct world *w, const struct world *again, enum program 
 	       memcmp(packed[0], packed[1], n) == 0;
 }
 
+/* Behind a commit there is no way back to the build that knows less. */
+static void must_refuse(struct world *to, const uint8_t *bytes, size_t len)
+{
+	char why[CODEC_WHY] = "";
+
+	world_reset(to, 0);
+	run_expect(codec_unpack(to, bytes, len, why) < 0 && why[0],
+		   "a state above its level is taken by the older build");
+	world_reset(to, 0);
+}
+
 static void check_restore(const struct world *w, enum program build)
 {
 	struct world *other = other_world(build == PROGRAM_A ? PROGRAM_B : PROGRAM_A);
@@ -219,6 +230,10 @@ static void check_restore(const struct world *w, enum program build)
 
 	if (codec_pack(w, packed[0], sizeof(packed[0]), &n))
 		run_failed("a state has no room in a slot");
+	if (world_lane_const(w)->level > world_registry(other)->max_level) {
+		must_refuse(other, packed[0], n);
+		return;
+	}
 	restore(other, packed[0], n);
 	if (codec_pack(other, packed[1], sizeof(packed[1]), &m))
 		run_failed("a state of the other build has no room in a slot");
