@@ -18,7 +18,7 @@
 
 enum {
 	MEMORY = 64 << 20, DISK_BYTES = 4 << 20, BLOCK = 512, WORDS = 24, WORD = 48,
-	SMALL_LOG = 4 << 20, DISKS = 2, SERVICE_VOTES = 64, SERVICE_PROBATION_NS = 500000000,
+	SMALL_LOG = 4 << 20, DISKS = 2,
 };
 
 static struct partition partition;
