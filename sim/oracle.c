@@ -122,6 +122,28 @@ void oracle_ends(const struct process *p)
 	oracle.kept_hash = hash_of(p->lane->world);
 }
 
+void oracle_tell_lane(void)
+{
+	const struct process *p = process_current();
+	const struct lane *l = p ? p->lane : NULL;
+
+	if (!l)
+		return;
+	fprintf(stderr, "slot %u: lane at turn %llu, staged %u, log %llu to %llu, checkpoint at %llu, "
+		"keeps %llu\n", p->slot, (unsigned long long)l->seq, l->n,
+		(unsigned long long)atomic_load(&l->log.words->oldest),
+		(unsigned long long)l->log.end, (unsigned long long)l->checkpointed,
+		(unsigned long long)l->log.keep);
+	for (unsigned i = 0; i < 2; i++)
+		fprintf(stderr, "checkpoint slot %u: generation %llu, at %llu, turn %llu\n", i,
+			(unsigned long long)atomic_load(&oracle.c->slot_head[i].generation),
+			(unsigned long long)oracle.c->slot_head[i].position,
+			(unsigned long long)oracle.c->slot_head[i].seq);
+	fprintf(stderr, "checkpoints %llu, input stopped %d, refused %d\n",
+		(unsigned long long)atomic_load(&oracle.c->stats->checkpoints), l->input_stopped,
+		l->refused);
+}
+
 /* ---- ownership and effects ---------------------------------------------------------- */
 
 void oracle_owns(void)
