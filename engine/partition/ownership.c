@@ -240,14 +240,16 @@ static void watch_owner(struct sentinel *s, uint64_t word)
 		custody_owner_wait(&p->c, word, LOOK_NS);
 }
 
-/* Whom to start when the taker in @slot is dead. The build before, tried after a
- * crash loop, may not be able to serve this state: then the one that was left. */
+/* Whom to start when the taker in @slot is dead: the build that owned last. The
+ * taker may have been a predecessor of another one, which cannot load a state
+ * behind a commit. So may the build before, tried after a crash loop: then it is
+ * the one that was left. */
 static uint32_t next_row(struct sentinel *s, uint32_t slot)
 {
 	int row = (int)row_of(s->p, slot);
 
 	if (s->left_row < 0 || row != s->owner_row || !gave_up(s->p, slot))
-		return (uint32_t)row;
+		return (uint32_t)(s->owner_row < 0 ? row : s->owner_row);
 	partition_log("row %d does not serve this state: row %d again", row, s->left_row);
 	s->owner_row = s->left_row;
 	s->left_row = -1;
