@@ -19,12 +19,15 @@ enum { CHECKPOINT_PART = 32 };
 enum { FIRST_BATCH = 4 };
 
 /* A checkpoint is nothing to make while the guest waits for its new owner: the
- * next is half a part away at least. */
+ * next is half a part away at least. Owners that die one after another must not
+ * put it off for ever: two parts behind, it is made. */
 static uint64_t checkpointed(const struct log_writer *lw, const struct custody *c)
 {
 	uint64_t newest = slot_newest(c), half = lw->size / CHECKPOINT_PART / 2;
 
-	return lw->end > half && newest < lw->end - half ? lw->end - half : newest;
+	if (lw->end - newest <= half || lw->end - newest > 4 * half)
+		return newest;
+	return lw->end - half;
 }
 
 void lane_start(struct lane *l, struct custody *c, struct world *w, const struct slot_codec *codec,
@@ -266,17 +269,21 @@ static void collect(struct lane *l)
 
 unsigned lane_batch(struct lane *l)
 {
+	bool due = l->log.end - l->checkpointed > l->log.size / CHECKPOINT_PART;
 	unsigned n;
 
 	if (l->refused)
 		return 0;
-	if (l->log.end - l->checkpointed > l->log.size / CHECKPOINT_PART && l->n == 0)
+	if (due && l->n == 0)
 		l->input_stopped = lane_checkpoint(l) < 0 && log_room(&l->log) < batch_room(l);
 	if (l->input_stopped && log_room(&l->log) < batch_room(l)) {
 		atomic_fetch_add_explicit(&l->c->stats->log_full_waits, 1, memory_order_relaxed);
 		return 0;
 	}
-	collect(l);
+	/* A checkpoint needs a batch with nothing staged. A guest may see to it that
+	 * there always is an answer: then these go alone, and input waits. */
+	if (!due || l->n == 0)
+		collect(l);
 	n = l->n;
 	if (n == 0)
 		return 0;

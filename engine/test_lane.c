@@ -299,6 +299,103 @@ static unsigned lives(void)
 	return deaths;
 }
 
+/* A guest whose every event is answered by the hands: something is staged when
+ * each batch begins. */
+enum { SMALL_LOG = 1 << 20, ENDLESS = 30000 };
+static unsigned endless;
+
+static bool offer_one(struct lane *l)
+{
+	struct rec_amount a = { .amount = 1 };
+	struct lane_event e = { .kind = TOY_KIND, .code = toy_EV_ADD, .fixed = &a,
+				.fixed_len = sizeof(a) };
+
+	return lane_offer(l, &e);
+}
+
+static unsigned collect_endless(void *user, struct lane *l, unsigned max)
+{
+	(void)user;
+	endless++;
+	return max && offer_one(l);
+}
+
+static void answer_endless(void *user, struct lane *l)
+{
+	(void)user;
+	if (endless)
+		offer_one(l);
+	endless = 0;
+}
+
+static void ignore_effect(void *user, const struct effect *e, bool redo)
+{
+	(void)user;
+	(void)e;
+	(void)redo;
+}
+
+static void ignore(void *user)
+{
+	(void)user;
+}
+
+static void ignore_world(void *user, const struct world *w)
+{
+	(void)user;
+	(void)w;
+}
+
+Test(lane, checkpoints_are_made_though_answers_are_always_staged)
+{
+	static const struct lane_ops busy = { .collect = collect_endless, .taken = ignore,
+					      .perform = ignore_effect, .flush = ignore,
+					      .rebuild = ignore_world, .answers = answer_endless };
+	struct world *w = world_new(&toy_registry);
+	struct follower f;
+	struct lane l;
+	char why[160];
+
+	log_words_init(&c.lane_words[0], SMALL_LOG);
+	cr_assert_eq(follow_init(&f, w), 0);
+	cr_assert_eq(follow_begin(&f, &c, &codec, fresh, 0, why), 0);
+	lane_start(&l, &c, w, &codec, &busy, NULL, 1, &f);
+	cr_assert_eq(lane_recover(&l, &f), 0);
+	for (unsigned i = 0; i < ENDLESS; i++)
+		cr_assert_neq(lane_batch(&l), 0);
+	cr_assert_gt(l.log.end, 3 * SMALL_LOG, "the ring was gone round");
+	cr_assert_gt(atomic_load(&c.stats->checkpoints), 3 * 16);
+	follow_deinit(&f);
+	world_free(w);
+}
+
+Test(lane, owners_that_die_early_do_not_put_a_checkpoint_off_for_ever)
+{
+	static const struct lane_ops busy = { .collect = collect_endless, .taken = ignore,
+					      .perform = ignore_effect, .flush = ignore,
+					      .rebuild = ignore_world, .answers = answer_endless };
+
+	log_words_init(&c.lane_words[0], SMALL_LOG);
+	for (uint32_t epoch = 1; epoch < 300; epoch++) {
+		struct world *w = world_new(&toy_registry);
+		struct follower f;
+		struct lane l;
+		char why[160];
+
+		cr_assert_eq(follow_init(&f, w), 0);
+		cr_assert_eq(follow_begin(&f, &c, &codec, fresh, 0, why), 0);
+		cr_assert_eq(follow_run(&f, UINT64_MAX), FOLLOW_OK);
+		lane_start(&l, &c, w, &codec, &busy, NULL, epoch, &f);
+		cr_assert_eq(lane_recover(&l, &f), 0);
+		while (l.log.end - f.reader.position < SMALL_LOG / 100)
+			lane_batch(&l);
+		lane_settle(&l);
+		follow_deinit(&f);
+		world_free(w);
+	}
+	cr_assert_gt(atomic_load(&c.stats->checkpoints), 30);
+}
+
 Test(lane, an_event_that_killed_two_owners_is_replaced)
 {
 	begin_again();

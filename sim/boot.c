@@ -18,7 +18,7 @@
 
 enum {
 	MEMORY = 64 << 20, DISK_BYTES = 4 << 20, BLOCK = 512, WORDS = 24, WORD = 48,
-	SMALL_LOG = 4 << 20, DISKS = 2, SERVICE_VOTES = 64, SERVICE_PROBATION_NS = 500000000,
+	SMALL_LOG = 4 << 20, DISKS = 2,
 };
 
 static struct partition partition;
@@ -93,17 +93,38 @@ void hub_knock(void)
 	event_add(object_at(p->fd[partition.wake_fd]), 1);
 }
 
+static uint64_t pick(const uint32_t *values, unsigned n)
+{
+	return values[chance_below(&kernel.data, n)];
+}
+
+/* How long it follows, how much is voted on, how long the way back is open. */
+static struct rec_service_ask draw_ask(void)
+{
+	static const uint32_t events[] = { 0, 0, 1, 200, 2000 };
+	static const uint32_t ns[] = { 0, 0, 1000000, 50000000 };
+	static const uint32_t voting[] = { 0, 1, 16, 256, 256 };
+	static const uint32_t probation_ms[] = { 0, 1, 20, 1000, 10000 };
+
+	return (struct rec_service_ask){
+		.follow_events = pick(events, ARRAY_LEN(events)),
+		.follow_ns = pick(ns, ARRAY_LEN(ns)),
+		.voting = pick(voting, ARRAY_LEN(voting)),
+		.probation_ns = pick(probation_ms, ARRAY_LEN(probation_ms)) * 1000000,
+	};
+}
+
 static void service(struct wire_notice *n, enum program to)
 {
 	static const char expected[] = "scsi.GUEST_WRITE.tail";
-	const struct rec_service_ask ask = { .voting = SERVICE_VOTES,
-					     .probation_ns = SERVICE_PROBATION_NS };
+	struct rec_service_ask ask = draw_ask();
 	int row = spawn_exe_row(&partition, object_open(OBJECT_EXE, to));
 
 	if (row < 0)
 		return;
 	n->op = OP_SERVICE;
 	n->arg = (uint32_t)row;
+	n->value = chance_once_in(&kernel.data, 32) ? WIRE_SERVICE_COMMIT : 0;
 	n->bytes = sizeof(ask) + sizeof(expected);
 	memcpy(n->data, &ask, sizeof(ask));
 	memcpy(n->data + sizeof(ask), expected, sizeof(expected));
@@ -146,6 +167,7 @@ static void do_what(enum fault f)
 		break;
 	case FAULT_COMMIT:
 		n.op = OP_COMMIT;
+		n.value = chance_once_in(&kernel.data, 4) ? WIRE_LEVEL_HIGHEST : 0;
 		break;
 	default:
 		return;
@@ -209,11 +231,6 @@ void control_ended(struct partition *p)
 }
 
 /* ---- configuration ----------------------------------------------------------------------- */
-
-static uint64_t pick(const uint32_t *values, unsigned n)
-{
-	return values[chance_below(&kernel.data, n)];
-}
 
 static unsigned hostile_words(void)
 {

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -72,7 +73,7 @@ static int take_faults(const char *list, struct run_options *o)
 
 struct arguments {
 	struct run_options o;
-	uint64_t seeds;
+	uint64_t seeds, seconds;
 	bool shrink, json;
 	const char *record;
 };
@@ -95,6 +96,8 @@ static int take_option(int option, struct arguments *a)
 		return take_number("seeds", &a->seeds);
 	case 'e':
 		return take_number("events", &a->o.events);
+	case 't':
+		return take_number("seconds", &a->seconds);
 	case 'a':
 		return take_number("acts", &a->o.plan_limit);
 	case 'f':
@@ -147,6 +150,17 @@ static void keep_log(const struct run_options *o)
 	printf("its log: holdfast replay --state %s --step\n", o->state_dir);
 }
 
+static bool time_is_up(const struct arguments *a)
+{
+	static time_t began;
+	struct timespec t;
+
+	__real_clock_gettime(CLOCK_MONOTONIC, &t);
+	if (began == 0)
+		began = t.tv_sec;
+	return a->seconds && (uint64_t)(t.tv_sec - began) >= a->seconds;
+}
+
 /* True: it failed. */
 static bool run_seed(const struct arguments *a)
 {
@@ -183,7 +197,7 @@ int main(int argc, char **argv)
 	r = parse(argc, argv, &a);
 	if (r || programs_load())
 		return r ? r : EXIT_FAILED;
-	for (uint64_t i = 0; i < a.seeds && !failed; i++, a.o.seed++)
+	for (uint64_t i = 0; i < a.seeds && !failed && !time_is_up(&a); i++, a.o.seed++)
 		failed = run_seed(&a);
 	return failed ? EXIT_FAILED : 0;
 }

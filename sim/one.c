@@ -4,6 +4,7 @@
 
 #include "engine/fact.h"
 #include "sim/boot.h"
+#include "sim/oracle.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -154,6 +155,7 @@ void __wrap_abort(void)
 {
 	if (telling_fd < 0)
 		__real_abort();
+	oracle_tell_lane();
 	run_failed("a program ended itself: a fact did not hold");
 }
 

@@ -122,6 +122,28 @@ void oracle_ends(const struct process *p)
 	oracle.kept_hash = hash_of(p->lane->world);
 }
 
+void oracle_tell_lane(void)
+{
+	const struct process *p = process_current();
+	const struct lane *l = p ? p->lane : NULL;
+
+	if (!l)
+		return;
+	fprintf(stderr, "slot %u: lane at turn %llu, staged %u, log %llu to %llu, checkpoint at %llu, "
+		"keeps %llu\n", p->slot, (unsigned long long)l->seq, l->n,
+		(unsigned long long)atomic_load(&l->log.words->oldest),
+		(unsigned long long)l->log.end, (unsigned long long)l->checkpointed,
+		(unsigned long long)l->log.keep);
+	for (unsigned i = 0; i < 2; i++)
+		fprintf(stderr, "checkpoint slot %u: generation %llu, at %llu, turn %llu\n", i,
+			(unsigned long long)atomic_load(&oracle.c->slot_head[i].generation),
+			(unsigned long long)oracle.c->slot_head[i].position,
+			(unsigned long long)oracle.c->slot_head[i].seq);
+	fprintf(stderr, "checkpoints %llu, input stopped %d, refused %d\n",
+		(unsigned long long)atomic_load(&oracle.c->stats->checkpoints), l->input_stopped,
+		l->refused);
+}
+
 /* ---- ownership and effects ---------------------------------------------------------- */
 
 void oracle_owns(void)
@@ -211,6 +233,17 @@ static bool same(const struct world *w, const struct world *again, enum program 
 	       memcmp(packed[0], packed[1], n) == 0;
 }
 
+/* Behind a commit there is no way back to the build that knows less. */
+static void must_refuse(struct world *to, const uint8_t *bytes, size_t len)
+{
+	char why[CODEC_WHY] = "";
+
+	world_reset(to, 0);
+	run_expect(codec_unpack(to, bytes, len, why) < 0 && why[0],
+		   "a state above its level is taken by the older build");
+	world_reset(to, 0);
+}
+
 static void check_restore(const struct world *w, enum program build)
 {
 	struct world *other = other_world(build == PROGRAM_A ? PROGRAM_B : PROGRAM_A);
@@ -219,6 +252,10 @@ static void check_restore(const struct world *w, enum program build)
 
 	if (codec_pack(w, packed[0], sizeof(packed[0]), &n))
 		run_failed("a state has no room in a slot");
+	if (world_lane_const(w)->level > world_registry(other)->max_level) {
+		must_refuse(other, packed[0], n);
+		return;
+	}
 	restore(other, packed[0], n);
 	if (codec_pack(other, packed[1], sizeof(packed[1]), &m))
 		run_failed("a state of the other build has no room in a slot");

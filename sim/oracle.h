@@ -24,6 +24,8 @@ void oracle_effect(const struct effect *e, bool redo);
 
 /* A process is about to end, its memory is still there. */
 void oracle_ends(const struct process *p);
+/* Where the current process's lane is, to standard error. */
+void oracle_tell_lane(void);
 /* Between two batches of the current process. */
 void oracle_batch(void);
 /* Of the run: events logged so far. */

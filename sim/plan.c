@@ -15,7 +15,7 @@
 #include <string.h>
 
 enum {
-	KILL_POINTS = 20000,      /* of the owner, mean */
+	KILL_POINTS = 14000,      /* of the owner, mean */
 	RARE_POINTS = 1000000,    /* in one seed of so many: long lives, lapped followers */
 	RARE_EVERY = 5,
 	SOON_POINTS = 500,
@@ -43,7 +43,7 @@ static struct {
 static const struct { enum fault fault; unsigned weight; } acts[] = {
 	{ FAULT_REPLACE, 4 }, { FAULT_UPGRADE, 16 }, { FAULT_TWICE, 2 }, { FAULT_ROLLBACK, 2 },
 	{ FAULT_COMMIT, 2 }, { FAULT_STANDBY, 4 }, { FAULT_PAUSE, 4 }, { FAULT_KILL_FOLLOWER, 4 },
-	{ FAULT_CLOCK, 2 }, { FAULT_ARCHIVE_SLOW, 1 }, { FAULT_ARCHIVE_DEAD, 1 },
+	{ FAULT_CLOCK, 2 },
 };
 
 bool plan_allows(enum fault f)
@@ -195,9 +195,6 @@ static void act(enum fault f)
 	case FAULT_CLOCK:
 		kernel.now += chance_below(&plan.chance, JUMP_NS);
 		break;
-	case FAULT_ARCHIVE_SLOW:
-	case FAULT_ARCHIVE_DEAD:
-		return;
 	case FAULT_TWICE:
 		ask(other_build());
 		ask(FAULT_REPLACE);

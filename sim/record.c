@@ -41,18 +41,18 @@ static void tell_json(FILE *out, const struct run_options *o, const struct run_r
 	fputs("}\n", out);
 }
 
-/* What was left out of `all`. */
+/* What was left out of `all`, or what is left, whichever is shorter. */
 static void tell_faults(FILE *out, const struct run_options *o)
 {
-	unsigned n = 0;
+	unsigned n = 0, on = (unsigned)__builtin_popcount(o->faults);
+	bool few = on <= FAULTS / 2;
 
-	if (o->faults == 0) {
+	if (on == 0)
 		fputs(" --faults none", out);
-		return;
-	}
-	for (int i = 0; i < FAULTS; i++)
-		if (!(o->faults >> i & 1))
-			fprintf(out, "%s-%s", n++ ? "," : " --faults ", fault_name((enum fault)i));
+	for (int i = 0; on && i < FAULTS; i++)
+		if ((o->faults >> i & 1) == few)
+			fprintf(out, "%s%s%s", n++ ? "," : " --faults ", few ? "" : "-",
+				fault_name((enum fault)i));
 }
 
 static void tell_command(FILE *out, const struct run_options *o)

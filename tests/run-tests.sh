@@ -109,6 +109,17 @@ unit asan
 for script in tests/e2e/soft-*.sh; do
 	step "e2e $(basename "$script" .sh)" 400 "$script" "$BUILD/a" "$BUILD/b"
 done
+# A fault that is planted must be found, and a seed that once found one must hold.
+step "sim: seeds that found something" 240 bash -c '
+	grep -v "^#" sim/seeds.txt | while read -r words; do
+		"$0" sim $words || exit 1
+	done' "$BUILD/a/holdfast"
+step "sim: new seeds" 150 "$BUILD/a/holdfast" sim --seed "$(date +%j)000" --seeds 1000 --seconds 50 --events 50000
+step "sim: new seeds, hostile guest" 150 "$BUILD/a/holdfast" sim --seed "$(date +%j)000" --seeds 1000 --seconds 20 --events 10000 --hostile
+for bug in kick double flip; do
+	step "sim finds a planted bug: $bug" 100 bash -c '
+		! HOLDFAST_SABOTAGE=$1 "$0" sim --seed 1 --events 20000' "$BUILD/sabotage/holdfast" $bug
+done
 for scenario in read write message takeover; do
 	step "crash points: $scenario" 420 tests/crash/run.sh "$BUILD/a" "$scenario"
 done

@@ -21,6 +21,8 @@ struct sentinel {
 	struct partition *p;
 	int owner_row;                /* executable of the present owner, -1 none yet */
 	int before_row;               /* of the owner before that ran another one, -1 none */
+	uint32_t owner_level, before_level; /* in force while these served, as last seen */
+	int left_row;                 /* given up after a crash loop; -1: or it is over */
 };
 
 void ownership_fault(struct partition *p)
@@ -56,6 +58,16 @@ static uint32_t row_of(struct partition *p, uint32_t slot)
 	row = p->child[slot].exe_row;
 	pthread_mutex_unlock(&p->children_lock);
 	return row;
+}
+
+static bool gave_up(struct partition *p, uint32_t slot)
+{
+	bool did;
+
+	pthread_mutex_lock(&p->children_lock);
+	did = p->child[slot].gave_up;
+	pthread_mutex_unlock(&p->children_lock);
+	return did;
 }
 
 /* A death becomes a fault only when it is reaped, which is later than it is
@@ -130,6 +142,12 @@ static void name(struct partition *p, uint64_t word, int only_row, uint32_t spaw
 		spawn_kill(p, (uint32_t)slot);
 }
 
+/* A build from before a commit cannot load the state of a higher level. */
+static bool way_back(const struct sentinel *s)
+{
+	return s->before_row >= 0 && atomic_load(&s->p->c.h->level) == s->before_level;
+}
+
 /* Three faults in 10 s: the predecessor's build, if there is one; else a rest. */
 static void name_after_crashes(struct sentinel *s, uint64_t word, uint32_t row)
 {
@@ -137,10 +155,11 @@ static void name_after_crashes(struct sentinel *s, uint64_t word, uint32_t row)
 	uint64_t paused = OWNER_WORD(OWNER_EPOCH(word), OWNER_SLOT(word), OWNER_PAUSED);
 
 	forget_faults(p);
-	if (atomic_load(&p->c.h->predecessor) && s->before_row >= 0) {
+	if (atomic_load(&p->c.h->predecessor) && way_back(s)) {
 		partition_log("three faults in 10 s: back to the build before, row %d",
 			      s->before_row);
 		name(p, word, s->before_row, (uint32_t)s->before_row);
+		s->left_row = s->owner_row;
 		s->owner_row = s->before_row;
 		s->before_row = -1;
 		return;
@@ -186,9 +205,15 @@ static void remember_build(struct sentinel *s, uint64_t word)
 {
 	int row = (int)row_of(s->p, OWNER_SLOT(word));
 
-	if (OWNER_STATE(word) != OWNER_OWNED || row == s->owner_row)
+	if (OWNER_STATE(word) != OWNER_OWNED)
 		return;
+	s->left_row = -1;
+	if (row == s->owner_row) {
+		s->owner_level = atomic_load(&s->p->c.h->level);
+		return;
+	}
 	s->before_row = s->owner_row;
+	s->before_level = s->owner_level;
 	s->owner_row = row;
 }
 
@@ -215,15 +240,32 @@ static void watch_owner(struct sentinel *s, uint64_t word)
 		custody_owner_wait(&p->c, word, LOOK_NS);
 }
 
-/* The named one dies: the next. It never serves: it is killed first. */
-static void watch_taker(struct partition *p, uint64_t word)
+/* Whom to start when the taker in @slot is dead: the build that owned last. The
+ * taker may have been a predecessor of another one, which cannot load a state
+ * behind a commit. So may the build before, tried after a crash loop: then it is
+ * the one that was left. */
+static uint32_t next_row(struct sentinel *s, uint32_t slot)
 {
+	int row = (int)row_of(s->p, slot);
+
+	if (s->left_row < 0 || row != s->owner_row || !gave_up(s->p, slot))
+		return (uint32_t)(s->owner_row < 0 ? row : s->owner_row);
+	partition_log("row %d does not serve this state: row %d again", row, s->left_row);
+	s->owner_row = s->left_row;
+	s->left_row = -1;
+	return (uint32_t)s->owner_row;
+}
+
+/* The named one dies: the next. It never serves: it is killed first. */
+static void watch_taker(struct sentinel *s, uint64_t word)
+{
+	struct partition *p = s->p;
 	uint32_t slot = OWNER_SLOT(word);
 	uint64_t until = mono_now_ns() + PARTITION_TAKE_NS;
 
 	while (atomic_load(&p->c.h->owner) == word) {
 		if (!spawn_alive(p, slot)) {
-			name(p, word, -1, row_of(p, slot));
+			name(p, word, -1, next_row(s, slot));
 			return;
 		}
 		if (mono_now_ns() > until) {
@@ -237,7 +279,7 @@ static void watch_taker(struct partition *p, uint64_t word)
 
 static void *watch(void *arg)
 {
-	struct sentinel s = { .p = arg, .owner_row = -1, .before_row = -1 };
+	struct sentinel s = { .p = arg, .owner_row = -1, .before_row = -1, .left_row = -1 };
 
 	for (;;) {
 		uint64_t word = atomic_load(&s.p->c.h->owner);
@@ -245,7 +287,7 @@ static void *watch(void *arg)
 		if (OWNER_SLOT(word) >= LIMIT_PROCS || OWNER_STATE(word) == OWNER_NONE)
 			custody_owner_wait(&s.p->c, word, IDLE_LOOK_NS);
 		else if (OWNER_STATE(word) == OWNER_TAKING)
-			watch_taker(s.p, word);
+			watch_taker(&s, word);
 		else if (OWNER_STATE(word) == OWNER_PAUSED)
 			name(s.p, word, -1, row_of(s.p, OWNER_SLOT(word)));
 		else

@@ -54,6 +54,7 @@ struct child {
 	bool gone_pending;            /* OP_SUCCESSOR_GONE still to be posted */
 	bool ready_told;              /* OP_SUCCESSOR_READY was posted */
 	bool died_owner;              /* the sentinel saw it die while it owned */
+	bool gave_up;                 /* it ended by itself, with a status */
 	pid_t pid;
 	int pidfd;
 	uint32_t role, exe_row;

@@ -318,6 +318,7 @@ static void ended(struct partition *p, uint32_t slot, const siginfo_t *end)
 	}
 	if (c->role == ROLE_STANDBY && state == PROC_FAILED)
 		p->standby_ns = mono_now_ns() + PARTITION_STANDBY_FAILED_NS;
+	c->gave_up = end->si_code == CLD_EXITED;
 	close(c->pidfd);
 	c->alive = false;
 	atomic_store(&p->c.proc[slot].pid, 0);

@@ -33,3 +33,7 @@ while [ "$n" -lt "$rounds" ]; do
 		"$(value events "$log")" $((SECONDS - start)) >>"$record"
 	tail -n 1 "$record"
 done
+
+# Simulation: 10^9 events over 10^4 seeds, in a record of its own beside this one.
+# SOAK_SIM=0 leaves it out.
+[ "${SOAK_SIM:-1}" = 0 ] || tests/soak/sim.py "$a" "$(dirname "$record")/sim.jsonl"
