@@ -4,9 +4,10 @@ a copy of the engine, and must be caught by the engine's own tests.
 
 usage: run.py WORKDIR"""
 import os
-import shutil
 import subprocess
 import sys
+
+from tree import Gone, Tree
 
 # name: (file, text that stands there once, what the mutant has instead)
 MUTANTS = {
@@ -60,25 +61,20 @@ def build_and_run(tree):
 
 
 def main():
-    root = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
-    work = os.path.abspath(sys.argv[1])
+    tree = Tree(os.path.join(os.path.abspath(sys.argv[1]), 'tree'), ['engine'])
     survived = []
-    for name, change in [('none', None), *MUTANTS.items()]:
-        tree = os.path.join(work, 'tree')
-        shutil.rmtree(tree, ignore_errors=True)
-        shutil.copytree(os.path.join(root, 'engine'), os.path.join(tree, 'engine'))
-        if change:
-            path = os.path.join(tree, change[0])
-            text = open(path, encoding='utf-8').read()
-            if text.count(change[1]) != 1:
-                sys.exit(f'mutant "{name}": its place in {change[0]} is gone; write it anew')
-            with open(path, 'w', encoding='utf-8') as f:
-                f.write(text.replace(change[1], change[2]))
-        passes = build_and_run(tree)
+    if not build_and_run(tree.path):
+        sys.exit('the engine itself does not pass')
+    for name, change in MUTANTS.items():
+        try:
+            with tree.changed(*change):
+                passes = build_and_run(tree.path)
+        except Gone as e:
+            sys.exit(f'mutant "{name}": {e}')
         print(f'{name}: {"passes" if passes else "caught"}', flush=True)
-        if passes != (change is None):
+        if passes:
             survived.append(name)
-    print(f'mutants: {len(MUTANTS)}, survived or broken: {len(survived)}')
+    print(f'mutants: {len(MUTANTS)}, survived: {len(survived)}')
     return 1 if survived else 0
 
 
