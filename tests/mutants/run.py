@@ -36,18 +36,18 @@ MUTANTS = {
         'engine/log.c', 'return h->len ? XXH3_64bits_withSeed(payload, h->len, chain) : chain;',
         'return payload || !payload ? chain : 0;'),
 }
-TESTS = {
-    'log': ['log', 'fact'],
-    'world': ['world', 'blob', 'sm', 'rec', 'fact'],
-    'lane': ['lane', 'follow', 'slot', 'log', 'custody', 'world', 'blob', 'sm', 'rec', 'fact'],
-}
+TESTS = ['log', 'world', 'lane']
+# Without the loop (libev), and what only a build that counts has.
+LEFT_OUT = ('loop.c', 'coverage.c')
 
 
 def build_and_run(tree):
     """True: all tests pass."""
-    for test, parts in TESTS.items():
+    parts = [f'engine/{p}' for p in sorted(os.listdir(os.path.join(tree, 'engine')))
+             if p.endswith('.c') and not p.startswith('test_') and p not in LEFT_OUT]
+    for test in TESTS:
         program = os.path.join(tree, 'test_' + test)
-        sources = [f'engine/test_{test}.c'] + [f'engine/{p}.c' for p in parts]
+        sources = [f'engine/test_{test}.c', *parts]
         subprocess.run(['gcc', '-std=c17', '-D_GNU_SOURCE', '-O1', '-I.', *sources, '-o', program,
                         '-lcriterion', '-lxxhash', '-luring', '-pthread'], cwd=tree, check=True)
         try:
