@@ -12,8 +12,9 @@ from tree import Gone, Tree
 # name: (file, text that stands there once, what the mutant has instead)
 MUTANTS = {
     'drop one log record': (
-        'engine/log.c', '\tmake_way(lw, cost);\n\tput(lw, &copy, payload);',
-        '\tif (h->seq == 9 && h->type == LOG_EVENT)\n\t\treturn;\n\tmake_way(lw, cost);\n\tput(lw, &copy, payload);'),
+        'engine/log.c', '\tmake_place(lw, log_cost(len));\n\tput(lw, &copy, payload);',
+        '\tif (h->seq == 9 && h->type == LOG_EVENT)\n\t\treturn;\n'
+        '\tmake_place(lw, log_cost(len));\n\tput(lw, &copy, payload);'),
     'reorder two log records': (
         'engine/lane.c', '\t\tappend_confirm(l, ev.seq, ev.time_ns, &t);',
         '\t\tappend_confirm(l, ev.seq == 9 ? 10 : ev.seq == 10 ? 9 : ev.seq, ev.time_ns, &t);'),
