@@ -87,8 +87,11 @@ static void walk_pages(struct feed *f, const struct ring_packet *r)
 
 	if (n > max || got > want || got > (total > skip ? total - skip : 0))
 		oracle_failed("more memory than the list names", total, got);
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
 		sum += pairs[2 * i + 1];
+		if (pairs[2 * i + 1] == 0)
+			oracle_failed("a piece of nothing", i, pairs[2 * i]);
+	}
 	if (sum != got)
 		oracle_failed("pieces are not the sum", sum, got);
 }

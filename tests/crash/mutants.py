@@ -4,9 +4,11 @@ is built in a copy of the tree, and must be caught by the crash-point proof.
 
 usage: mutants.py WORKDIR"""
 import os
-import shutil
 import subprocess
 import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'mutants'))
+from tree import Gone, Tree
 
 # name: (scenarios that must catch it between them, file, text, what the mutant has instead)
 MUTANTS = {
@@ -57,19 +59,12 @@ def caught(tree, out, scenarios):
 
 def try_mutant(tree, out, name):
     scenarios, path, text, instead = MUTANTS[name]
-    path = os.path.join(tree, path)
-    with open(path, encoding='utf-8') as f:
-        original = f.read()
-    if original.count(text) != 1:
-        return f'{path}: the text to change stands there {original.count(text)} times'
-    with open(path, 'w', encoding='utf-8') as f:
-        f.write(original.replace(text, instead))
     try:
-        build(tree, out)
-        scenario = caught(tree, out, scenarios)
-    finally:
-        with open(path, 'w', encoding='utf-8') as f:
-            f.write(original)
+        with tree.changed(path, text, instead):
+            build(tree.path, out)
+            scenario = caught(tree.path, out, scenarios)
+    except Gone as e:
+        return str(e)
     print(f'{"caught  " if scenario else "SURVIVED"}  {name}'
           f'{": by " + scenario if scenario else ""}', flush=True)
     return None if scenario else f'{name} survived'
@@ -80,10 +75,7 @@ def main():
         print(__doc__, file=sys.stderr)
         return 2
     work = os.path.abspath(sys.argv[1])
-    top = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
-    tree, out = os.path.join(work, 'tree'), os.path.join(work, 'build')
-    shutil.rmtree(tree, ignore_errors=True)
-    shutil.copytree(top, tree, ignore=shutil.ignore_patterns('.git', 'build', 'bed'))
+    tree, out = Tree(os.path.join(work, 'tree')), os.path.join(work, 'build')
     wrong = [w for w in (try_mutant(tree, out, n) for n in MUTANTS
                          if len(sys.argv) < 3 or sys.argv[2] in n) if w]
     for w in wrong:
