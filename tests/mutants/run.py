@@ -16,20 +16,20 @@ MUTANTS = {
         '\tif (h->seq == 9 && h->type == LOG_EVENT)\n\t\treturn;\n'
         '\tmake_place(lw, log_cost(len));\n\tput(lw, &copy, payload);'),
     'reorder two log records': (
-        'engine/lane.c', '\t\tappend_confirm(l, ev.seq, ev.time_ns, &t);',
-        '\t\tappend_confirm(l, ev.seq == 9 ? 10 : ev.seq == 10 ? 9 : ev.seq, ev.time_ns, &t);'),
+        'engine/lane.c', '\t\tret_at[i] = append_turn(l, type, ev.seq, ev.time_ns, &t);',
+        '\t\tret_at[i] = append_turn(l, type, ev.seq == 9 ? 10 : ev.seq == 10 ? 9 : ev.seq, ev.time_ns, &t);'),
     'skip one append': (
         'engine/lane.c', '\tmemcpy(payload + sizeof(c), t->effects, t->bytes);\n',
-        '\tif (seq == 9)\n\t\treturn;\n\tmemcpy(payload + sizeof(c), t->effects, t->bytes);\n'),
+        '\tif (seq == 9)\n\t\treturn l->staged[0];\n\tmemcpy(payload + sizeof(c), t->effects, t->bytes);\n'),
     'effects before the confirm is committed': (
-        'engine/lane.c', '\tstep_staged(l, n, confirm);\n\tperform_staged(l, n, confirm);\n',
-        '\tstep_staged(l, n, confirm);\n\tl->log.words->tail -= 8;\n\tperform_staged(l, n, confirm);\n\tl->log.words->tail += 8;\n'),
+        'engine/lane.c', '\tperform_staged(l, n, at, 0);\n',
+        '\tl->log.words->tail -= 8;\n\tperform_staged(l, n, at, 0);\n\tl->log.words->tail += 8;\n'),
     'DONE before the effects': (
-        'engine/lane.c', '\tstep_staged(l, n, confirm);\n\tperform_staged(l, n, confirm);\n',
-        '\tstep_staged(l, n, confirm);\n\tatomic_store(&l->log.words->done, l->seq);\n\tperform_staged(l, n, confirm);\n'),
+        'engine/lane.c', '\tperform_staged(l, n, at, 0);\n',
+        '\tatomic_store(&l->log.words->done, l->seq);\n\tperform_staged(l, n, at, 0);\n'),
     'redo forgets the last turn': (
-        'engine/lane.c', 'if (h.type == LOG_CONFIRM && h.seq > done)',
-        'if (h.type == LOG_CONFIRM && h.seq > done + 1)'),
+        'engine/lane.c', 'h->seq <= atomic_load(&l->log.words->done)',
+        'h->seq <= atomic_load(&l->log.words->done) + 1'),
     'the source position is not saved': (
         'engine/world.c', '\t\tw->lane.source_pos[ev->source] = ev->source_pos;\n',
         '\t\tw->lane.source_pos[ev->source] = ev->source_pos / 2 * 2;\n'),
