@@ -324,6 +324,10 @@ void oracle_guest(int status)
 		run_failed("guest: %llu requests failed, %llu errors were given",
 			   (unsigned long long)number_of(line, "failed"),
 			   (unsigned long long)excused);
+	/* The flush behind the load has one try: an error given to it ends the guest
+	 * there. Everything was read back before; bad replies have their own counters. */
+	if (excused && strstr(line, "\"step\":\"load\",\"error\":33,"))
+		return;
 	if (number_of(line, "error") || strstr(line, "\"error\":-"))
 		run_failed("guest: gave up: %.160s", line);
 	result.verified = number_of(line, "verified");
