@@ -249,7 +249,7 @@ static void wait_archived(uint64_t seq)
 	int found = ARCHIVE_E_END;
 
 	snprintf(archive, sizeof(archive), "%s/archive", dir);
-	for (unsigned i = 0; i < 1000 && found != ARCHIVE_OK; i++) {
+	for (unsigned i = 0; i < 4000 && found != ARCHIVE_OK; i++) {
 		struct archive_reader *r;
 
 		usleep(20000);
