@@ -155,7 +155,7 @@ static void name_after_crashes(struct sentinel *s, uint64_t word, uint32_t row)
 	uint64_t paused = OWNER_WORD(OWNER_EPOCH(word), OWNER_SLOT(word), OWNER_PAUSED);
 
 	forget_faults(p);
-	if (atomic_load(&p->c.h->predecessor) && way_back(s)) {
+	if (way_back(s)) {
 		partition_log("three faults in 10 s: back to the build before, row %d",
 			      s->before_row);
 		name(p, word, s->before_row, (uint32_t)s->before_row);
@@ -208,13 +208,12 @@ static void remember_build(struct sentinel *s, uint64_t word)
 	if (OWNER_STATE(word) != OWNER_OWNED)
 		return;
 	s->left_row = -1;
-	if (row == s->owner_row) {
-		s->owner_level = atomic_load(&s->p->c.h->level);
-		return;
+	if (row != s->owner_row) {
+		s->before_row = s->owner_row;
+		s->before_level = s->owner_level;
+		s->owner_row = row;
 	}
-	s->before_row = s->owner_row;
-	s->before_level = s->owner_level;
-	s->owner_row = row;
+	s->owner_level = atomic_load(&s->p->c.h->level);
 }
 
 static void watch_owner(struct sentinel *s, uint64_t word)

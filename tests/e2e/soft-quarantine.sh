@@ -61,7 +61,7 @@ STATE=$WORK/back DISK=$WORK/disk.back REPORT=$WORK/report.back A=$BUILD_A/holdfa
 start_vm 4 64M "load depth=16 channels=4 seconds=6 region=16M poison=2000 poisons=2"
 archive
 sleep 0.5
-"$A" service --state "$STATE" --to "$SABOTAGE/holdfast"
+"$A" service --state "$STATE" --to "$SABOTAGE/holdfast" --probation 0
 until_counter faults 3
 sleep 1
 grep "back to the build before" "$STATE/partition.log" || fail "nobody went back"
