@@ -22,7 +22,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { LUNS = LIMIT_DISKS, USAGE = 2 };
+enum { LUNS = LIMIT_DISKS, USAGE = 2, LOCK_TRIES = 40, LOCK_PAUSE_US = 50000 };
 
 static int wrong(const char *what, const char *path, const char *text)
 {
@@ -169,6 +169,18 @@ static int refuse_open(const char *what, const char *path, int error)
 	return refuse(what, path, text, error);
 }
 
+/* The kernel gives up the files of an io_uring some time after its last process
+ * ended: a VM that was killed may hold its disks for a moment yet. */
+static bool locked(int fd, int how)
+{
+	for (unsigned tries = 0; flock(fd, how | LOCK_NB) < 0; tries++) {
+		if (errno != EWOULDBLOCK || tries == LOCK_TRIES)
+			return false;
+		usleep(LOCK_PAUSE_US);
+	}
+	return true;
+}
+
 static int check_file(const char *what, const struct disk_option *o, int fd, uint64_t *ret_bytes)
 {
 	char text[256];
@@ -183,7 +195,7 @@ static int check_file(const char *what, const struct disk_option *o, int fd, uin
 		return refuse(what, o->path, *ret_bytes ? text : "empty; resize it (truncate -s)",
 			      -EINVAL);
 	}
-	if (flock(fd, (o->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0)
+	if (!locked(fd, o->read_only ? LOCK_SH : LOCK_EX))
 		return refuse(what, o->path,
 			      "in use by another VM; end that one, or give another disk", -EBUSY);
 	return 0;

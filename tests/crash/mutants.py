@@ -14,17 +14,16 @@ from tree import Gone, Tree
 MUTANTS = {
     'redo does nothing': (
         ['write', 'message'], 'engine/lane.c',
-        'if (h.type == LOG_CONFIRM && h.seq > done)',
-        'if (h.type == LOG_CONFIRM && h.seq > done + 1000000)'),
+        'h->seq <= atomic_load(&l->log.words->done)',
+        'h->seq <= atomic_load(&l->log.words->done) + 1000000'),
     'DONE before the effects': (
         ['write', 'message'], 'engine/lane.c',
-        '\tstep_staged(l, n, confirm);\n\tperform_staged(l, n, confirm);\n',
-        '\tstep_staged(l, n, confirm);\n\tatomic_store(&l->log.words->done, l->seq);\n'
-        '\tperform_staged(l, n, confirm);\n'),
+        '\tperform_staged(l, n, at, 0);\n',
+        '\tatomic_store(&l->log.words->done, l->seq);\n\tperform_staged(l, n, at, 0);\n'),
     'the unconfirmed tail is forgotten': (
         ['read', 'write'], 'engine/lane.c',
-        '\tif (l->n)\n\t\trun_staged(l);\n\tl->ops->rebuild',
-        '\tl->n = 0;\n\tl->ops->rebuild'),
+        '\tif (l->n)\n\t\trun_recovered(l, f);\n',
+        '\tl->n = 0;\n'),
     'what the kernel took is submitted again': (
         ['read', 'write'], 'devices/uring.c',
         'return placed != 0 && (uint32_t)placed - head <= *sq->kring_entries;',

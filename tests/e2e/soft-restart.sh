@@ -23,7 +23,7 @@ for round in 1 2 3 4 5 6; do
 	start_vm 1 16M "load depth=16 channels=1 seconds=20 lost=2 region=8M"
 	"$A" kill --state "$STATE" >/dev/null || true
 	"$A" shutdown --state "$STATE" --power-off
-	flock --nonblock "$DISK" true || fail "round $round: locked after a power-off"
+	flock --timeout 2 "$DISK" true || fail "round $round: locked after a power-off"
 	wait "$RUN_PID" || true
 	RUN_PID=
 	nobody "round $round, power off"
