@@ -23,7 +23,7 @@ MUTANTS = {
     'the unconfirmed tail is forgotten': (
         ['read', 'write'], 'engine/lane.c',
         '\tif (l->n)\n\t\trun_recovered(l, f);\n',
-        '\tl->n = 0;\n'),
+        '\tif (l->n && l->seq == UINT64_MAX)\n\t\trun_recovered(l, f);\n\tl->n = 0;\n'),
     'what the kernel took is submitted again': (
         ['read', 'write'], 'devices/uring.c',
         'return placed != 0 && (uint32_t)placed - head <= *sq->kring_entries;',
