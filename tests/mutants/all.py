@@ -28,7 +28,8 @@ DEVICE_TESTS = ['devices/test_ring', 'devices/test_hands', 'devices/test_uring']
 ENGINE_TESTS = ['engine/test_world', 'engine/test_lane', 'engine/test_log',
                 'persist/test_persist_codec']
 FUZZ = [['fuzz/fuzz_message', 'runs=1500'], ['fuzz/fuzz_machine', 'seed=7', 'runs=150', 'bytes=8192']]
-TARGETS = ['holdfast', 'fuzz/fuzz_message', 'fuzz/fuzz_machine']
+TARGETS = ['holdfast', 'sim/holdfast-sim', 'sim/sim-a.so', 'sim/sim-b.so', 'sim/sim-load.so',
+           'sim/sim-hostile.so', 'fuzz/fuzz_message', 'fuzz/fuzz_machine']
 SOFT_TARGETS = ['holdfast-partition', 'tests/soft/softload', 'tests/soft/softchk']
 STUCK = 120
 
