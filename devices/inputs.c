@@ -8,6 +8,7 @@
 
 #include "devices/console.h"
 #include "engine/fact.h"
+#include "statemachines/bytes.h"
 #include "statemachines/channel.h"
 #include "statemachines/disk.h"
 #include "statemachines/scsi.h"
@@ -15,6 +16,7 @@
 #include "statemachines/storvsp.h"
 #include "statemachines/uart.h"
 #include "statemachines/vmbus.h"
+#include "statemachines/vmbus_msg.h"
 #include "statemachines/vp.h"
 #include "statemachines/vtl.h"
 
@@ -112,7 +114,8 @@ static void collect_mailboxes(struct collector *c)
 
 /* ---- queues of the partition -------------------------------------------- */
 
-/* Room for messages to the processor that the bus answers on. Another one that
+/* Room for answers to what the guest posts, on the processor that the bus answers
+ * on; the spare places are for what is answered later. Another processor that
  * does not read its own loses some: it must not stop the connection. */
 static uint64_t message_room(const struct collector *c)
 {
@@ -121,7 +124,16 @@ static uint64_t message_room(const struct collector *c)
 	uint64_t n = atomic_load_explicit(&q->head, memory_order_relaxed) -
 		     atomic_load_explicit(&q->tail, memory_order_acquire);
 
+	n += LIMIT_MESSAGE_SPARE;
 	return n < LIMIT_MESSAGE_QUEUE ? LIMIT_MESSAGE_QUEUE - n : 0;
+}
+
+/* The most answers that a message has. Its type is read again when it is parsed,
+ * from the same copy. */
+static uint64_t message_cost(const struct wire_posted *m)
+{
+	return m->bytes >= 4 && get_le32(m->payload) == VMBUS_REQUEST_OFFERS ? LIMIT_MESSAGE_OFFERS
+									     : 1;
 }
 
 static void collect_posted(struct collector *c)
@@ -133,8 +145,9 @@ static void collect_posted(struct collector *c)
 	if (pos == head)
 		return;
 	room = message_room(c);
-	for (; pos != head && room; room--) {
+	while (pos != head) {
 		struct wire_posted m = h->c->posted->entry[pos % LIMIT_MESSAGE_QUEUE];
+		uint64_t cost = message_cost(&m);
 		struct rec_posted fixed = { .connection_id = m.connection_id,
 					    .message_type = m.message_type, .vp = m.vp };
 		struct lane_event e = {
@@ -144,8 +157,9 @@ static void collect_posted(struct collector *c)
 			.tail_len = m.bytes < LIMIT_MESSAGE ? m.bytes : LIMIT_MESSAGE,
 		};
 
-		if (!offer(c, &e))
+		if (cost > room || !offer(c, &e))
 			break;
+		room -= cost;
 		h->take_posted = ++pos;
 		h->any_posted = true;
 	}

@@ -9,6 +9,7 @@
 #include "statemachines/heartbeat_ic.h"
 #include "statemachines/scsi.h"
 #include "statemachines/vmbus.h"
+#include "statemachines/vmbus_msg.h"
 #include "statemachines/vp.h"
 
 #include <time.h>
@@ -339,7 +340,13 @@ Test(hands, posted_messages_wait_while_answers_have_no_room)
 	atomic_store(&c.message[0].head, LIMIT_MESSAGE_QUEUE);
 	cr_assert_eq(collect(), 0);
 	cr_assert_lt(hands_patience(h), 0.01);
-	atomic_store(&c.message[0].tail, 1);
+	/* The spare places are not for them. */
+	atomic_store(&c.message[0].tail, LIMIT_MESSAGE_SPARE);
+	cr_assert_eq(collect(), 0);
+	atomic_store(&c.message[0].tail, LIMIT_MESSAGE_SPARE + 1);
+	c.posted->entry[0].payload[0] = VMBUS_REQUEST_OFFERS;
+	cr_assert_eq(collect(), 0);
+	c.posted->entry[0].payload[0] = VMBUS_UNLOAD;
 	cr_assert_eq(collect(), 1);
 	cr_assert_eq(got[0].code, vmbus_EV_POSTED);
 	cr_assert_eq(atomic_load(&c.posted->tail), 0);

@@ -17,12 +17,14 @@ enum {
 	LIMIT_PATH = 256,             /* names shown to people; nothing is opened by them */
 
 	/* VMBus (Linux 6.1: relid < 2048; ours are dense). */
-	LIMIT_CHANNELS = 256,         /* issue: "many channels (256)"; relid 1..255 */
+	LIMIT_CHANNELS = 256,         /* places; relid 1..255 */
 	LIMIT_GPADLS = 512,           /* two a channel */
 	LIMIT_GPADL_PAGES = 8192,     /* netvsc's receive buffer is 4,096 pages */
 	LIMIT_RING_PAGES = 1024,      /* both rings with headers: 4 MiB */
 	LIMIT_PACKET = 4096,          /* a ring packet, copied once; Linux's default max_pkt_size */
 	LIMIT_MESSAGE = 240,          /* HV_MESSAGE_PAYLOAD_BYTE_COUNT */
+	LIMIT_MESSAGE_SPARE = 64,     /* places kept for answers that come later: results of opening */
+	LIMIT_MESSAGE_OFFERS = 96,    /* answers to one REQUESTOFFERS: an offer of each channel in use */
 	LIMIT_MESSAGE_QUEUE = 256,    /* entries of each bounded queue of custody */
 	LIMIT_COMMAND_QUEUE = 64,
 
