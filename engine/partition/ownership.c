@@ -213,7 +213,6 @@ static void remember_build(struct sentinel *s, uint64_t word)
 		s->before_level = s->owner_level;
 		s->owner_row = row;
 	}
-	s->owner_level = atomic_load(&s->p->c.h->level);
 }
 
 static void watch_owner(struct sentinel *s, uint64_t word)
@@ -225,6 +224,9 @@ static void watch_owner(struct sentinel *s, uint64_t word)
 
 	remember_build(s, word);
 	r = pthread_mutex_lock(mutex);
+	/* Now, because the level is set a moment after the word and may rise while it
+	 * owns; before its successor can raise it. */
+	s->owner_level = atomic_load(&p->c.h->level);
 	if (r == EOWNERDEAD) {
 		pthread_mutex_consistent(mutex);
 		pthread_mutex_unlock(mutex);

@@ -5,6 +5,11 @@
 # which builds of those versions wrote once, and the golden schemas.
 #   run.sh BUILD...      builds of variants, one each; COUNT=1000
 set -eu
+builds=()
+for build in "$@"; do
+	builds+=("$(realpath "$build")")
+done
+set -- "${builds[@]}"
 cd "$(dirname "$0")"
 COUNT=${COUNT:-1000}
 work=$(mktemp -d)
