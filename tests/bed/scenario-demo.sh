@@ -53,25 +53,19 @@ replace() {
 	io_goes_on "$t1" "replacement $n"
 }
 
+# `kill --inflight` waits until a request is in flight.
 kill_owner() {
 	n=$((kills + 1))
-	tries=0
-	while :; do
-		t0=$(now_ms)
-		line=$(timeout 10 /a/holdfast kill --state "$hf_state" --inflight 2>/tmp/kill.err | tail -n 1) || line=''
-		killed=$(echo "$line" | sed -n 's/^killed //p' | field pid)
-		inflight=$(echo "$line" | field inflight)
-		case $inflight in
-		'' | 0 | *[!0-9]*) ;;
-		*) break ;;
-		esac
-		tries=$((tries + 1))
-		if [ $tries -ge 20 ] || guest_stalled || ! guest_running; then
-			fail "kill $n: never with a request in flight: $line $(tail -n 1 /tmp/kill.err)"
-			return 1
-		fi
-		usleep 100000
-	done
+	t0=$(now_ms)
+	line=$(timeout 30 /a/holdfast kill --state "$hf_state" --inflight 2>/tmp/kill.err | tail -n 1) || line=''
+	killed=$(echo "$line" | sed -n 's/^killed //p' | field pid)
+	inflight=$(echo "$line" | field inflight)
+	case $inflight in
+	'' | 0 | *[!0-9]*)
+		fail "kill $n: not with a request in flight: $line $(tail -n 1 /tmp/kill.err)"
+		return 1
+		;;
+	esac
 	t1=$(now_ms)
 	if ! new_owner "$killed"; then fail "kill $n: nobody took over from process $killed within 15 s"; return 1; fi
 	kills=$n
@@ -100,6 +94,7 @@ guest_start /a
 if guest_wait $((10 + 30 * ${HF_VPS:-2})) 'HFGUEST ready' && guest_wait $((15 + 15 * ${HF_VPS:-2})) 'HFGUEST running raw ext4|HFGUEST running ext4 raw'; then
 	say "guest running after $(($(now_ms) - started)) ms"
 	/a/holdfast archive --state "$hf_state" >/tmp/archive.out 2>&1 &
+	archiver=$!
 	sleep 1
 	if [ "$(resets)" != 0 ]; then
 		say "error: the guest was reset while it booted"
@@ -119,6 +114,7 @@ if guest_wait $((10 + 30 * ${HF_VPS:-2})) 'HFGUEST ready' && guest_wait $((15 + 
 		sleep 1
 		guest_say stop
 		guest_wait 90 'HFGUEST done' || failed=yes
+		say "the guest's load has ended: $failed"
 		tries=0
 		while guest_running && [ $tries -lt 150 ]; do
 			tries=$((tries + 1))
@@ -135,7 +131,10 @@ else
 fi
 
 if [ $failed = no ] && [ $lost = no ]; then
-	wait
+	if ! ended_within 30 $archiver; then
+		fail "the archiver does not end: $(tail -n 1 /tmp/archive.out)"
+		sed 's/^/HFDUMP archiver: /' /proc/$archiver/stack /proc/$archiver/status 2>/dev/null
+	fi
 	logged=$(/a/holdfast log --state "$hf_state" --machine servicing 2>/tmp/log.err | sed -n 's/.* SERVING .*bytes: 302e312e302d6\(.\).*/\1/p' | tr -d '\n' | tr 12 ab)
 	echo "HFSERVED events=$serves log=$logged"
 	if [ "$serves" != "$logged" ]; then

@@ -39,6 +39,15 @@ guest_say() { echo "$*" >&9; }
 
 guest_running() { [ ! -e /tmp/run.status ]; }
 
+# ended_within SECONDS PID: 1 if that process still lives then
+ended_within() {
+	end=$(($(now_ms) + $1 * 1000))
+	while kill -0 "$2" 2>/dev/null; do
+		[ "$(now_ms)" -lt "$end" ] || return 1
+		usleep 100000
+	done
+}
+
 # guest_wait SECONDS PATTERN: until the guest's console has a line with it; 1 if it does not come, or the guest ended.
 guest_wait() {
 	end=$(($(now_ms) + $1 * 1000))
