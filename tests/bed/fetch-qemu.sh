@@ -1,6 +1,6 @@
 #!/bin/sh
-# A newer QEMU for the bed than Debian 12's own 7.2, whose emulated SVM loses about one machine in five: the one of the
-# release's backports, unpacked beside the kernel and never installed. Where it cannot be had, the installed one serves.
+# The QEMU of the bed: the one of the release's backports, unpacked beside the kernel and never installed; where it cannot
+# be had, a copy of the installed one. mend-qemu.py takes a fault of its SVM out of either.
 #
 # usage: fetch-qemu.sh DIR
 #
@@ -10,19 +10,23 @@
 set -eu
 
 [ $# -eq 1 ] || { echo "fetch-qemu: one argument expected: the folder to fill" >&2; exit 1; }
+here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
 cd "$1"
 dir=$(pwd)
-if [ -x run ] && [ -s from ] && { grep -q backports from || [ -n "$(find from -mmin -10)" ]; }; then
+if [ -x run ] && grep -q mended from 2>/dev/null && { grep -q backports from || [ -n "$(find from -mmin -10)" ]; }; then
 	exit 0
 fi
 
-# fall_back WHY: the installed QEMU.
+# fall_back WHY: a copy of the installed QEMU.
 fall_back() {
-	# shellcheck disable=SC2016
-	printf '#!/bin/sh\nexec qemu-system-x86_64 "$@"\n' >run
+	rm -rf root
+	mkdir -p root/usr/bin
+	cp "$(command -v qemu-system-x86_64)" root/usr/bin/
+	mended=$("$here/mend-qemu.py" root/usr/bin/qemu-system-x86_64) || true
+	printf '#!/bin/sh\nexec %s/root/usr/bin/qemu-system-x86_64 -L /usr/share/qemu -L /usr/share/seabios "$@"\n' "$dir" >run
 	chmod 755 run
-	echo "the installed $(qemu-system-x86_64 --version | head -n 1); no newer one: $1" >from
+	echo "the installed $(./run --version | head -n 1), $mended; no newer one: $1" >from
 	exit 0
 }
 
@@ -56,4 +60,5 @@ printf '#!/bin/sh\nexec %s/root/usr/bin/qemu-system-x86_64 -L %s/root/usr/share/
 	"$dir" "$dir" "$dir" >run
 chmod 755 run
 ./run --version >/dev/null || fall_back "it does not start"
-echo "$(./run --version | head -n 1), of $suite" >from
+mended=$("$here/mend-qemu.py" root/usr/bin/qemu-system-x86_64) || true
+echo "$(./run --version | head -n 1), of $suite, $mended" >from

@@ -104,8 +104,8 @@ machine() {
 	watchdog=$!
 	{
 		status=0
-		# One CPU and one thread: README.md, what the emulator does to machines.
-		# tsc=reliable: without it KVM holds the emulated TSC for unstable and gives each VP a time of its own.
+		# One CPU and one thread, tsc=reliable: README.md, what the emulator does to machines.
+		# Without tsc=reliable KVM holds the emulated TSC for unstable and gives each VP a time of its own.
 		# -xsave: TCG does not intercept XSETBV, so a nested guest would read stale sizes of the XSAVE area and warn.
 		# cache=writeback: L1 may use O_DIRECT, and its flushes reach the host's disk.
 		timeout -k 5 "$timeout" "$cache/qemu/run" -machine q35 -accel tcg,thread=single -cpu EPYC,+svm,+npt,-xsave -smp 1 -m 1536 \
