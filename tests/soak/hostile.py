@@ -19,7 +19,7 @@ import re
 import subprocess
 import sys
 
-ROUND = 500_000      # attacks
+ROUND, PHASES = 250_000, 25   # attacks; times that everything is taken down
 LEAST = 1000         # of each pair
 GROWTH_KIB = 4096    # what a paravisor may take between its second second and its end
 BOUND_SECONDS = 1200
@@ -44,7 +44,7 @@ def run_round(build, number, counters):
     env = dict(os.environ, HOLDFAST_COVERAGE=counters, ASAN_OPTIONS='detect_leaks=0',
                UBSAN_OPTIONS='halt_on_error=1:print_stacktrace=1')
     command = ['tests/soft/hostile.sh', build, build, f'seed={number}', f'count={ROUND}',
-               'seconds=3', 'phases=2', 'patience=60'] + (['synic'] if number % 2 else [])
+               'seconds=1', f'phases={PHASES}', 'patience=60'] + (['synic'] if number % 2 else [])
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=False,
                           timeout=BOUND_SECONDS)
     report = re.search(r'^\{"mode":"hostile".*$', done.stdout, re.MULTILINE)

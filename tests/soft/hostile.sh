@@ -2,7 +2,7 @@
 # One honest client among attackers on the soft back end; see softhostile.c.
 #   hostile.sh BUILD-A BUILD-B [softhostile's words]
 # The paravisor must not die and the VM not end: epoch 1 is left at the end. The last line tells the paravisor's
-# resident memory: when the guest had run for a second, and the most that was seen afterwards.
+# own resident memory: when the guest had run for a second, and the most that was seen afterwards.
 . "$(dirname "$0")/../e2e/lib.sh"
 shift 2
 SOFTHOSTILE=$BUILD_A/tests/soft/softhostile
@@ -13,8 +13,8 @@ truncate -s 64M "$DISK" "$DISK.victim"
 	>"$WORK/console" 2>&1 </dev/null &
 RUN_PID=$!
 epoch='' early='' most=0 looks=0
-# kib PID: its resident memory.
-kib() { sed -n 's/^VmRSS:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$1/status" 2>/dev/null; }
+# kib PID: its own resident memory; guest and custody are mapped, and touched bit by bit.
+kib() { sed -n 's/^RssAnon:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$1/status" 2>/dev/null; }
 while kill -0 "$RUN_PID" 2>/dev/null; do
 	if now=$("$A" list --state "$STATE" 2>/dev/null); then
 		epoch=$(field epoch "$now") looks=$((looks + 1))
