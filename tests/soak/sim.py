@@ -27,12 +27,12 @@ def commit():
 
 
 def lines(path, mark):
-    """Batches of this commit that the record holds."""
+    """Batches of this tree (commit: one of the faults) that the record holds."""
     if not os.path.exists(path):
         return []
     with open(path, encoding='ascii') as f:
         rows = [json.loads(x) for x in f if x.strip()]
-    return [r for r in rows if r['commit'] == mark]
+    return [r for r in rows if r['tree'] == mark]
 
 
 def run_batch(build, number):
@@ -108,7 +108,7 @@ def main():
             print(f'sim: batch {number} did not hold')
             return 1
         with open(a.record, 'a', encoding='ascii') as f:
-            f.write(json.dumps({'commit': mark, **row}) + '\n')
+            f.write(json.dumps({'tree': mark, **row}) + '\n')
         rows.append(row)
         total = summary(rows)
         number += 1
