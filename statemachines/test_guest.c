@@ -244,3 +244,36 @@ void guest_ready(struct story *s)
 	guest_handshake(s, 1);
 	story_mute(s, false);
 }
+
+void guest_answer_ic(struct story *s, uint32_t relid, uint8_t m[IC_MAX], uint32_t status)
+{
+	size_t len = (get_le32(m + 4) + 8 + 7) & ~7u;
+
+	put_le32(m + 20, status);
+	m[25] = 5;
+	guest_packet(s, relid, 0, m, len, 0, 0);
+}
+
+void guest_last_ic(const struct story *s, uint8_t m[IC_MAX])
+{
+	struct effect e = story_effect(s, EFFECT_RING_SEND, 0);
+
+	memset(m, 0, IC_MAX);
+	memcpy(m, e.tail + RING_DESCRIPTOR, e.tail_len - RING_DESCRIPTOR);
+}
+
+void guest_agree_ic(struct story *s, uint32_t relid, uint32_t version)
+{
+	uint8_t m[IC_MAX];
+
+	guest_open(s, relid, 0xe1e10 + relid);
+	guest_last_ic(s, m);
+	cr_assert_eq(get_le16(m + 12), IC_NEGOTIATE);
+	put_le16(m + 28, version != 0);
+	put_le16(m + 30, version != 0);
+	put_le16(m + 36, 3);
+	put_le16(m + 38, 0);
+	put_le16(m + 40, (uint16_t)(version >> 16));
+	put_le16(m + 42, (uint16_t)version);
+	guest_answer_ic(s, relid, m, 0);
+}

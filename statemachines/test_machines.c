@@ -4,12 +4,14 @@
  * partly sound, partly noise, at machines that exist or not; after each turn
  * every predicate holds (the engine checks), effects walk, and now and then
  * the world is saved, restored and goes on. Nothing a guest, a disk or an
- * operator says may end the program. */
+ * operator says may end the program. What they did is compared with what they did
+ * before (test_digest.h). */
 #include "engine/partition/wire.h"
 #include "engine/sm_tools.h"
 #include "persist/codec.h"
 #include "statemachines/bytes.h"
 #include "statemachines/partition_codes.h"
+#include "statemachines/test_digest.h"
 #include "statemachines/test_rows.h"
 #include "statemachines/test_story.h"
 
@@ -473,7 +475,7 @@ static void on_step(void *user, const struct sm_cx *cx, uint16_t from, uint16_t 
 {
 	struct life *l = user;
 
-	(void)from;
+	digest_step(cx, from, row);
 	if (!row)
 		return;
 	rows_taken(cx->desc, row);
@@ -494,7 +496,7 @@ static void live(struct life *l)
 	world_watch_set(l->world, on_step, l);
 	t = world_turn(l->world, &ev);
 	while (effect_next(&l->registry, t.effects, t.bytes, ev.seq, &at, &n, &e, &bad))
-		;
+		digest_effect(&e);
 	cr_assert_not(bad);
 	cr_assert_eq(n, t.n_effects);
 }
@@ -713,6 +715,8 @@ Test(machines, random_lives, .timeout = 300)
 				  machines[k]->states[i].since > 1,
 				  "%s: %s was never reached", machines[k]->name,
 				  machines[k]->states[i].name);
+	digest_compare();
+	cr_assert_eq(answers_try(), 0);
 	/* Who counts what is taken (tests/coverage) wants all of it. */
 	if (getenv("HOLDFAST_COVERAGE"))
 		cr_log_info("%u rows are left for stories", rows_try());

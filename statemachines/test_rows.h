@@ -5,7 +5,8 @@
  * with payloads, senders and fields drawn from what lives there, as long as the
  * state's predicate holds. A draw that no sender would make may end in a fact, so
  * it is made in a process of its own. What is shown: each row can be taken, ends
- * in a state whose predicate holds, and asks for effects that can be read. */
+ * in a state whose predicate holds, and asks for effects that can be read; and each
+ * answer to an event that no row takes leaves the machine as it is. */
 #ifndef STATEMACHINES_TEST_ROWS_H
 #define STATEMACHINES_TEST_ROWS_H
 
@@ -17,5 +18,10 @@ void rows_taken(const struct sm_desc *d, const struct sm_row *row);
 void rows_keep(uint16_t kind, uint16_t index, uint16_t state, const uint8_t *packed, size_t len);
 /* Tries what is left; how many rows nothing has taken (they are told on stderr). */
 unsigned rows_try(void);
+/* Each state is asked each event so that no row's guard is true, as above: how many
+ * answers were not taken, or changed more than the state's policy allows: told on
+ * stderr. An event that is ignored changes nothing and asks for nothing, one that is
+ * put off is kept, one that is rejected is counted. */
+unsigned answers_try(void);
 
 #endif

@@ -583,41 +583,6 @@ static void platform(struct story *s)
 /* Without a disk they are the first. */
 enum { SHUTDOWN_RELID = 1, HEARTBEAT_RELID = 2, TIMESYNC_RELID = 3 };
 
-/* What Linux does: the same packet back, with an answer in it. */
-static void answer_ic(struct story *s, uint32_t relid, uint8_t m[IC_MAX], uint32_t status)
-{
-	size_t len = (get_le32(m + 4) + 8 + 7) & ~7u;
-
-	put_le32(m + 20, status);
-	m[25] = 5;
-	guest_packet(s, relid, 0, m, len, 0, 0);
-}
-
-static void last_ic(const struct story *s, uint8_t m[IC_MAX])
-{
-	struct effect e = story_effect(s, EFFECT_RING_SEND, 0);
-
-	memset(m, 0, IC_MAX);
-	memcpy(m, e.tail + RING_DESCRIPTOR, e.tail_len - RING_DESCRIPTOR);
-}
-
-/* Opens, and agrees on framework 3.0 and @version; 0: on none. */
-static void agree_ic(struct story *s, uint32_t relid, uint32_t version)
-{
-	uint8_t m[IC_MAX];
-
-	guest_open(s, relid, 0xe1e10 + relid);
-	last_ic(s, m);
-	cr_assert_eq(get_le16(m + 12), IC_NEGOTIATE);
-	put_le16(m + 28, version != 0);
-	put_le16(m + 30, version != 0);
-	put_le16(m + 36, 3);
-	put_le16(m + 38, 0);
-	put_le16(m + 40, (uint16_t)(version >> 16));
-	put_le16(m + 42, (uint16_t)version);
-	answer_ic(s, relid, m, 0);
-}
-
 #define TIME_PASSES(s, kind)                                                                  \
 	do {                                                                                  \
 		const struct kind *at_ = world_at(story_world(s), KIND_##kind, 0);            \
@@ -641,18 +606,18 @@ static void heartbeat(struct story *s)
 	uint8_t m[IC_MAX];
 
 	components_begin(s);
-	agree_ic(s, HEARTBEAT_RELID, 3 << 16);
-	last_ic(s, m);
+	guest_agree_ic(s, HEARTBEAT_RELID, 3 << 16);
+	guest_last_ic(s, m);
 	cr_assert_eq(get_le64(m + IC_HEADER), 1);
 	story_say(s, "an answer that counts wrong is none; the right one is");
-	answer_ic(s, HEARTBEAT_RELID, m, 0);
+	guest_answer_ic(s, HEARTBEAT_RELID, m, 0);
 	put_le64(m + IC_HEADER, 2);
-	answer_ic(s, HEARTBEAT_RELID, m, 0);
+	guest_answer_ic(s, HEARTBEAT_RELID, m, 0);
 	story_say(s, "two seconds later, and an old timer");
 	RAISE(s, heartbeat_ic, 0, TIMER, old, NULL, 0);
 	TIME_PASSES(s, heartbeat_ic);
 	cr_assert_eq(story_effects(s, EFFECT_RING_SEND), 1);
-	last_ic(s, m);
+	guest_last_ic(s, m);
 	story_say(s, "no answer for six; another owner; then it comes after all");
 	for (unsigned i = 0; i < 3; i++)
 		TIME_PASSES(s, heartbeat_ic);
@@ -661,7 +626,7 @@ static void heartbeat(struct story *s)
 	h = world_at(story_world(s), KIND_heartbeat_ic, 0);
 	cr_assert(h->missed == 3 && h->missed_now == 3);
 	put_le64(m + IC_HEADER, get_le64(m + IC_HEADER) + 1);
-	answer_ic(s, HEARTBEAT_RELID, m, 0);
+	guest_answer_ic(s, HEARTBEAT_RELID, m, 0);
 	h = world_at(story_world(s), KIND_heartbeat_ic, 0);
 	cr_assert(h->missed == 3 && h->missed_now == 0 && h->answered == 2 && h->strays == 1);
 	story_say(s, "the driver goes");
@@ -674,26 +639,26 @@ static void timesync(struct story *s)
 	uint8_t m[IC_MAX];
 
 	components_begin(s);
-	agree_ic(s, TIMESYNC_RELID, 3 << 16);
-	last_ic(s, m);
+	guest_agree_ic(s, TIMESYNC_RELID, 3 << 16);
+	guest_last_ic(s, m);
 	cr_assert(m[IC_HEADER + 24] == 1 && get_le64(m + IC_HEADER) - day < 1000);
-	answer_ic(s, TIMESYNC_RELID, m, 0);
+	guest_answer_ic(s, TIMESYNC_RELID, m, 0);
 	story_say(s, "a sample; another owner before its answer: the clock is set again after it");
 	TIME_PASSES(s, timesync_ic);
-	last_ic(s, m);
+	guest_last_ic(s, m);
 	cr_assert_eq(m[IC_HEADER + 24], 2);
 	serving(s, 2, 1);
-	answer_ic(s, TIMESYNC_RELID, m, 0);
-	last_ic(s, m);
+	guest_answer_ic(s, TIMESYNC_RELID, m, 0);
+	guest_last_ic(s, m);
 	cr_assert_eq(m[IC_HEADER + 24], 1);
-	answer_ic(s, TIMESYNC_RELID, m, 0);
+	guest_answer_ic(s, TIMESYNC_RELID, m, 0);
 	story_say(s, "and at once when nothing is out");
 	serving(s, 2, 2);
-	last_ic(s, m);
+	guest_last_ic(s, m);
 	cr_assert_eq(m[IC_HEADER + 24], 1);
 	story_say(s, "the same answer twice");
-	answer_ic(s, TIMESYNC_RELID, m, 0);
-	answer_ic(s, TIMESYNC_RELID, m, 0);
+	guest_answer_ic(s, TIMESYNC_RELID, m, 0);
+	guest_answer_ic(s, TIMESYNC_RELID, m, 0);
 }
 
 /* The read index of its incoming ring reaches what was sent. */
@@ -719,43 +684,43 @@ static void shutdown_ic(struct story *s)
 	story_say(s, "not before its driver is there; not when it knows no version of ours");
 	RAISE(s, vtl, 0, SHUTDOWN, please, NULL, 0);
 	cr_assert_eq(reported(s), OPERATOR_E_UNSUPPORTED);
-	agree_ic(s, SHUTDOWN_RELID, 0);
+	guest_agree_ic(s, SHUTDOWN_RELID, 0);
 	RAISE(s, vtl, 0, SHUTDOWN, please, NULL, 0);
 	cr_assert_eq(reported(s), OPERATOR_E_UNSUPPORTED);
 	guest_words(s, VMBUS_CLOSE, SHUTDOWN_RELID, 0, 0);
 	guest_words(s, VMBUS_GPADL_TEARDOWN, SHUTDOWN_RELID, 0xe1e10 + SHUTDOWN_RELID, 0);
 	story_say(s, "asked; asked again; refused");
-	agree_ic(s, SHUTDOWN_RELID, 3 << 16 | 2);
+	guest_agree_ic(s, SHUTDOWN_RELID, 3 << 16 | 2);
 	RAISE(s, vtl, 0, SHUTDOWN, please, NULL, 0);
 	cr_assert_eq(story_effects(s, EFFECT_REPORT), 0, "not before the guest has answered");
-	last_ic(s, m);
+	guest_last_ic(s, m);
 	RAISE(s, vtl, 0, SHUTDOWN, please, NULL, 0);
 	cr_assert_eq(reported(s), OPERATOR_E_BUSY);
-	answer_ic(s, SHUTDOWN_RELID, m, 0x80004005);
+	guest_answer_ic(s, SHUTDOWN_RELID, m, 0x80004005);
 	cr_assert_eq(reported(s), OPERATOR_E_CANCELLED);
 	story_say(s, "asked, and no answer in time; late, it is nobody's");
 	RAISE(s, vtl, 0, SHUTDOWN, please, NULL, 0);
-	last_ic(s, m);
+	guest_last_ic(s, m);
 	TIME_PASSES(s, shutdown_ic);
 	cr_assert_eq(reported(s), OPERATOR_E_TIME);
-	answer_ic(s, SHUTDOWN_RELID, m, 0);
+	guest_answer_ic(s, SHUTDOWN_RELID, m, 0);
 	cr_assert_eq(story_effects(s, EFFECT_REPORT), 0);
 	story_say(s, "the ring is full: asked when there is room, and granted");
 	RAISE(s, vtl, 0, SHUTDOWN, please, NULL, 0);
-	last_ic(s, m);
-	answer_ic(s, SHUTDOWN_RELID, m, 0);
+	guest_last_ic(s, m);
+	guest_answer_ic(s, SHUTDOWN_RELID, m, 0);
 	cr_assert_eq(reported(s), OPERATOR_OK);
 	for (unsigned i = 0; story_effects(s, EFFECT_RING_POLL) == 0; i++) {
 		cr_assert_lt(i, 8);
 		RAISE(s, vtl, 0, SHUTDOWN, please, NULL, 0);
 		if (story_effects(s, EFFECT_RING_POLL))
 			break;
-		last_ic(s, m);
-		answer_ic(s, SHUTDOWN_RELID, m, 0);
+		guest_last_ic(s, m);
+		guest_answer_ic(s, SHUTDOWN_RELID, m, 0);
 	}
 	guest_reads_all(s, SHUTDOWN_RELID);
-	last_ic(s, m);
-	answer_ic(s, SHUTDOWN_RELID, m, 0);
+	guest_last_ic(s, m);
+	guest_answer_ic(s, SHUTDOWN_RELID, m, 0);
 	cr_assert_eq(reported(s), OPERATOR_OK);
 	story_say(s, "asked, and the channel goes");
 	RAISE(s, vtl, 0, SHUTDOWN, please, NULL, 0);

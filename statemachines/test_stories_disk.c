@@ -265,6 +265,43 @@ static void settings(struct story *s)
 	guest_read(s, 11, 0, 8);
 }
 
+/* What killed two owners is not tried again: its request fails, unless the kernel
+ * may still have it. */
+static void quarantine_disk(struct story *s)
+{
+	static const uint8_t unmap[10] = { 0x42, [8] = 24 };
+	struct rec_quarantine q = { .code = scsi_EV_DISK_DONE };
+	struct rec_disk_done done = { .result = 4096 };
+	const struct scsi *r;
+
+	guest_ready(s);
+	guest_read(s, 1, 0, 8);
+	story_say(s, "the completion of an older submission: this one is waited for");
+	r = world_at(story_world(s), KIND_scsi, 0);
+	done.generation = r->generation - 1;
+	RAISE(s, scsi, 0, QUARANTINE, q, &done, sizeof(done));
+	cr_assert_eq(story_effects(s, EFFECT_RING_SEND), 0);
+	story_say(s, "its own: the guest is told that it failed");
+	done.generation++;
+	RAISE(s, scsi, 0, QUARANTINE, q, &done, sizeof(done));
+	cr_assert_eq(sense_told(s), SENSE_READ_ERROR);
+	story_say(s, "a completion cut short, and a submission, of writes");
+	guest_write(s, 2, 0, 8);
+	RAISE(s, scsi, 0, QUARANTINE, q, &done, sizeof(done) - 1);
+	cr_assert_eq(sense_told(s), SENSE_WRITE_ERROR);
+	q.code = 0;
+	q.effect = EFFECT_DISK_SUBMIT;
+	guest_write(s, 3, 0, 8);
+	RAISE(s, scsi, 0, QUARANTINE, q, NULL, 0);
+	cr_assert_eq(sense_told(s), SENSE_WRITE_ERROR);
+	story_say(s, "a parameter list");
+	q = (struct rec_quarantine){ .code = scsi_EV_FETCHED };
+	guest_srb(s, 1, 4, 0, unmap, sizeof(unmap), 0x2000, 24);
+	RAISE(s, scsi, 0, QUARANTINE, q, NULL, 0);
+	cr_assert_eq(world_live(story_world(s), KIND_scsi), 0);
+}
+
+STORY(quarantine_disk, quarantine_disk)
 STORY(disks, disks)
 STORY(hot_plug, hot_plug)
 STORY(media, media)

@@ -4,6 +4,7 @@
 
 #include "engine/sm_tools.h"
 #include "persist/codec.h"
+#include "statemachines/bytes.h"
 
 #include <criterion/criterion.h>
 #include <inttypes.h>
@@ -135,6 +136,88 @@ void story_say(struct story *s, const char *format, ...)
 	put(s, "\n");
 }
 
+void story_line(struct story *s, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	s->used += (size_t)vsnprintf(s->text + s->used, TEXT_MAX - s->used, format, ap);
+	va_end(ap);
+	put(s, "\n");
+}
+
+static uint64_t field_sum(const struct story *s, const struct sm_field *f, const void *self)
+{
+	uint64_t sum = 0;
+
+	if (f->type == SM_T_blob)
+		return world_blob_len(s->world, (sm_blob)codec_field(f, self, 0));
+	for (unsigned n = 0; n < f->count; n++)
+		sum += codec_field(f, self, n);
+	return sum;
+}
+
+void story_fields(struct story *s, uint16_t kind, uint16_t index)
+{
+	const struct sm_desc *d = machines[kind];
+	const struct sm_head *h = world_at(s->world, kind, index);
+
+	put(s, "    %s[%u]:", d->name, index);
+	if (!h) {
+		put(s, " gone\n");
+		return;
+	}
+	put(s, " %s", state_name(d, h->state));
+	for (unsigned i = 0; i < d->n_fields; i++) {
+		uint64_t sum = d->fields[i].since > 1 ? 0 : field_sum(s, &d->fields[i], h);
+
+		if (sum) {
+			put(s, " %s=", d->fields[i].name);
+			put_number(s, sum);
+		}
+	}
+	put(s, "\n");
+}
+
+void story_anew(struct story *s)
+{
+	world_reset(s->world, 0);
+	machines_spawn_fixed(s->world);
+	s->seq = s->time_ns = 0;
+}
+
+/* A packet of a storage channel. */
+static void put_vstor(struct story *s, const uint8_t *p)
+{
+	put(s, "    = op %u status %#x scsi %02x srb %02x moved %u", get_le32(p),
+	    get_le32(p + VSTOR_AT_STATUS), p[VSTOR_AT_SCSI_STATUS], p[VSTOR_AT_SRB_STATUS],
+	    get_le32(p + VSTOR_AT_TRANSFER));
+	if (p[VSTOR_AT_SCSI_STATUS] == SCSI_CHECK_CONDITION)
+		put(s, " sense %x/%02x/%02x", p[VSTOR_AT_SENSE + 2], p[VSTOR_AT_SENSE + 12],
+		    p[VSTOR_AT_SENSE + 13]);
+	put(s, "\n");
+}
+
+void story_brief(struct story *s)
+{
+	struct effect e;
+	uint32_t at = 0, n = 0;
+	bool bad;
+
+	while (effect_next(&s->registry, s->turn.effects, s->turn.bytes, s->seq, &at, &n, &e,
+			   &bad)) {
+		if (e.head.code == EFFECT_RING_CONSUMED)
+			continue;
+		if (e.head.code == EFFECT_RING_SEND) {
+			put_vstor(s, e.tail + RING_DESCRIPTOR);
+			continue;
+		}
+		put(s, "    ! %s", effects[e.head.code].name);
+		put_record(s, effects[e.head.code].rec, e.p, e.tail, e.tail_len);
+	}
+	cr_assert_not(bad);
+}
+
 /* ---- turns ------------------------------------------------------------ */
 
 static void save_and_restore(struct story *s)
@@ -243,6 +326,30 @@ struct effect story_effect(const struct story *s, uint16_t code, unsigned n)
 	cr_assert(find_effect(s, code, n, &e), "turn %" PRIu64 " has no %s", s->seq,
 		  effects[code].name);
 	return e;
+}
+
+/* Each question in a world of its own. */
+void story_table(struct story *s, uint16_t kind, const struct story_reach *r, size_t states,
+		 const struct story_happening *h, size_t happenings)
+{
+	for (size_t i = 0; i < states; i++)
+		for (size_t n = 0; n < happenings; n++) {
+			const struct sm_head *self;
+
+			story_anew(s);
+			story_mute(s, true);
+			if (r[i].go)
+				r[i].go(s);
+			self = world_at(story_world(s), kind, 0);
+			cr_assert_eq(self->state, r[i].state, "%s, not %s",
+				     sm_state_find(machines[kind], self->state)->name,
+				     sm_state_find(machines[kind], r[i].state)->name);
+			story_mute(s, false);
+			story_say(s, "%s: %s", sm_state_find(machines[kind], r[i].state)->name,
+				  h[n].what);
+			h[n].raise(s);
+			story_fields(s, kind, 0);
+		}
 }
 
 /* ---- telling and comparing -------------------------------------------- */

@@ -45,6 +45,16 @@ void story_check(const char *name, story_teller *tell);
 
 /* A line of prose between events. */
 void story_say(struct story *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* One line without a number. */
+void story_line(struct story *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The last turn's effects in a line each, for who has muted the story: of a packet on
+ * a channel only what it means, of others all. Positions of rings are left out. */
+void story_brief(struct story *s);
+/* The fields of an instance that are not zero, in one line; of arrays and blobs how
+ * much is in them. */
+void story_fields(struct story *s, uint16_t kind, uint16_t index);
+/* Another world, in which nothing has happened yet. */
+void story_anew(struct story *s);
 /* From now on turns are taken but not told, or told again. */
 void story_mute(struct story *s, bool muted);
 /* One turn. */
@@ -60,6 +70,21 @@ unsigned story_effects(const struct story *s, uint16_t code);
 /* The @n-th of them; fails the test when there is none. */
 struct effect story_effect(const struct story *s, uint16_t code, unsigned n);
 
+/* How a state is reached, and one thing that may happen in it. */
+struct story_reach {
+	uint16_t state;
+	story_teller *go;         /* NULL: it begins in it */
+};
+struct story_happening {
+	const char *what;
+	story_teller *raise;
+};
+
+/* Everything happens in every state of instance 0 of @kind, each time in a world of
+ * its own; told are the steps, the effects and the fields. */
+void story_table(struct story *s, uint16_t kind, const struct story_reach *r, size_t states,
+		 const struct story_happening *h, size_t happenings);
+
 /* ---- what a guest does, in one call each ------------------------------ */
 void guest_config(struct story *s, uint32_t vps);
 void guest_disk(struct story *s, uint16_t lun, uint64_t blocks, uint32_t flags);
@@ -72,6 +97,11 @@ void guest_offers(struct story *s);
 void guest_gpadl(struct story *s, uint32_t relid, uint32_t handle, uint32_t pages);
 /* GPADL, OPEN, rings mapped, doorbell in force. */
 void guest_open(struct story *s, uint32_t relid, uint32_t handle);
+/* What Linux's components do: the last message on a channel; the same packet back with
+ * an answer in it; opening, and agreeing on framework 3.0 and @version (0: on none). */
+void guest_last_ic(const struct story *s, uint8_t m[IC_MAX]);
+void guest_answer_ic(struct story *s, uint32_t relid, uint8_t m[IC_MAX], uint32_t status);
+void guest_agree_ic(struct story *s, uint32_t relid, uint32_t version);
 /* Next packet of the ring of @relid. @pages: GPA direct with so many bytes at page @pfn. */
 void guest_packet(struct story *s, uint32_t relid, uint64_t transaction, const uint8_t *payload,
 		  size_t len, uint64_t pfn, uint32_t bytes);

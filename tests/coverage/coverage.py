@@ -127,8 +127,23 @@ def is_bug(key):
     return key[0] == 'answer' and key[-1] == 'bug'
 
 
+def never():
+    """{'MACHINE STATE EVENT': why nobody can take this answer}: never.txt."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'never.txt')
+    with open(path, encoding='utf-8') as f:
+        lines_of = [x for x in f if x.strip() and not x.startswith('#')]
+    return {a.strip(): b.strip() for a, b in (x.split('|', 1) for x in lines_of)}
+
+
 def missing(counts):
-    left = [k for k, n in counts['any'].items() if n == 0 and not is_bug(k)]
+    """What nobody has taken and never.txt does not excuse."""
+    excused, left = never(), []
+    for key in (k for k, n in counts['any'].items() if n == 0 and not is_bug(k)):
+        why = excused.get(' '.join((key[1], *key[3:5]))) if key[0] == 'answer' else None
+        if why:
+            print('cannot be taken: ' + ' '.join(key[1:2] + key[3:]) + ': ' + why)
+        else:
+            left.append(key)
     if left:
         print('\ntaken by nobody:')
     for key in left:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Mutants of everything that is a table or pure code, one at a time, each against
-build, lint, traces, unit tests, fuzzing and simulation, up to the first failure.
+build, traces, unit tests, lint, fuzzing and simulation, up to the first failure.
 
 usage: all.py WORKDIR [--sample N] [--seed S] [--known] [--only REGEX]
-              [--sim-seconds S] [--record FILE] [--list] [--at-least PERCENT]
+              [--sim-seconds S] [--record FILE] [--list] [--at-least PERCENT] [--jobs N]
 
 Without --sample every mutant is tried. --known: the list of known mistakes first.
 A mutant that does not compile is no mutant (counted apart). equivalent.txt names
@@ -22,23 +22,28 @@ import generate
 import known
 from tree import Gone, Tree, TOP
 
-TESTS = ['statemachines/test_parsers', 'statemachines/test_stories', 'fuzz/test_finds',
-         'statemachines/test_machines']
+TESTS = ['statemachines/test_stories', 'statemachines/test_parsers', 'statemachines/test_machines',
+         'fuzz/test_finds']
 DEVICE_TESTS = ['devices/test_ring', 'devices/test_hands', 'devices/test_uring']
 ENGINE_TESTS = ['engine/test_world', 'engine/test_lane', 'engine/test_log',
                 'persist/test_persist_codec']
 FUZZ = [['fuzz/fuzz_message', 'runs=1500'], ['fuzz/fuzz_machine', 'seed=7', 'runs=150', 'bytes=8192']]
-TARGETS = ['holdfast', 'sim/holdfast-sim', 'sim/sim-a.so', 'sim/sim-b.so', 'sim/sim-load.so',
-           'sim/sim-hostile.so', 'fuzz/fuzz_message', 'fuzz/fuzz_machine']
-SOFT_TARGETS = ['holdfast-partition', 'tests/soft/softload', 'tests/soft/softchk']
+SIM_TARGETS = ['holdfast', 'sim/holdfast-sim', 'sim/sim-a.so', 'sim/sim-b.so', 'sim/sim-load.so',
+               'sim/sim-hostile.so']
+SOFT_TARGETS = ['holdfast', 'holdfast-partition', 'tests/soft/softload', 'tests/soft/softchk']
 STUCK = 120
 
 
+class Stillborn(Exception):
+    """It does not compile."""
+
+
 class Bench:
-    def __init__(self, work, sim_seconds):
+    def __init__(self, work, sim_seconds, jobs):
         self.tree = Tree(os.path.join(work, 'tree'))
         self.out = os.path.join(work, 'build')
         self.sim_seconds = sim_seconds
+        self.jobs = jobs
         # Level 2 too; a warning is no finding here.
         subprocess.run(['meson', 'setup', self.out, self.tree.path, '-Dbuildtype=plain',
                         '-Dvariant=b', '-Dwerror=false', '-Dc_args=-O1'], check=True,
@@ -54,11 +59,11 @@ class Bench:
     def runs_soft(self, name):
         return name.startswith(('devices/', 'servicing/'))
 
-    def build(self, name):
-        return subprocess.run(['ninja', '--quiet', '-C', self.out, '-j2', *TARGETS,
-                               *self.targets(name),
-                               *(SOFT_TARGETS if self.runs_soft(name) else [])], stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL, check=False).returncode == 0
+    def build(self, targets):
+        if subprocess.run(['ninja', '--quiet', '-C', self.out, f'-j{self.jobs}', *targets],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          check=False).returncode:
+            raise Stillborn
 
     def passes(self, command, env=None, seconds=STUCK):
         command = [os.path.join(self.out, command[0]) if '/' not in command[0] or
@@ -72,24 +77,27 @@ class Bench:
             return False
 
     def stages(self, name):
-        """(what it is, command, environment): cheapest first."""
-        yield 'lint', ['holdfast', 'machines', '--lint'], None
+        """(what it is, what is built for it, command, environment): cheapest first."""
         tests = self.targets(name)
         if not name.startswith('statemachines/'):
             tests = [t for t in tests if t not in TESTS] + TESTS
         for test in tests:
-            yield os.path.basename(test), [test, '--fail-fast', '--jobs=2'], None
+            yield os.path.basename(test), [test], [test, '--fail-fast', f'--jobs={self.jobs}'], None
+        yield 'lint', ['holdfast'], ['holdfast', 'machines', '--lint'], None
         for command in FUZZ:
-            yield os.path.basename(command[0]), command, None
+            yield os.path.basename(command[0]), command[:1], command, None
         if self.runs_soft(name):
-            yield 'soft', [os.path.join(self.tree.path, 'tests/e2e/soft-replace.sh'), self.out,
-                           self.out], {'REPLACEMENTS': '2', 'KILLS': '2', 'SECONDS_OF_LOAD': '6'}
+            yield ('soft', SOFT_TARGETS, [os.path.join(self.tree.path, 'tests/e2e/soft-replace.sh'),
+                                          self.out, self.out],
+                   {'REPLACEMENTS': '2', 'KILLS': '2', 'SECONDS_OF_LOAD': '6'})
 
     def caught(self, name):
-        """The stage that fails, or None."""
-        for stage, command, env in self.stages(name):
+        """The stage that fails, or None. What a stage needs is built when it is reached."""
+        for stage, targets, command, env in self.stages(name):
+            self.build(targets)
             if not self.passes(command, env):
                 return stage
+        self.build(SIM_TARGETS)
         return self.simulated()
 
     def simulated(self):
@@ -138,11 +146,11 @@ def try_one(bench, name, file, mutated, result):
     begun = time.monotonic()
     bench.tree.write(file, mutated)
     try:
-        if not bench.build(file):
-            result.stillborn += 1
-            print(f'no mutant       {name}: it does not compile', flush=True)
-            return
         by = bench.caught(file)
+    except Stillborn:
+        result.stillborn += 1
+        print(f'no mutant       {name}: it does not compile', flush=True)
+        return
     finally:
         bench.tree.write(file, original)
     if by:
@@ -186,8 +194,9 @@ def main():
     parser.add_argument('--record')
     parser.add_argument('--list', action='store_true')
     parser.add_argument('--at-least', type=float, default=95)
+    parser.add_argument('--jobs', type=int, default=2)
     arguments = parser.parse_args()
-    bench = Bench(os.path.abspath(arguments.work), arguments.sim_seconds)
+    bench = Bench(os.path.abspath(arguments.work), arguments.sim_seconds, arguments.jobs)
     same = equivalents()
     mutants = [m for m in generate.everything(bench.tree)
                if re.search(arguments.only, m.name) and stable(m.name) not in same]
@@ -197,8 +206,12 @@ def main():
     chosen = mutants
     if arguments.sample is not None:
         chosen = random.Random(arguments.seed).sample(mutants, min(arguments.sample, len(mutants)))
-    if not bench.build('') or bench.caught('') is not None:
-        sys.exit('mutants: the tree itself does not pass; nothing can be said')
+    try:
+        by = bench.caught('')
+    except Stillborn:
+        by = 'compiler'
+    if by:
+        sys.exit(f'mutants: the tree itself does not pass ({by}); nothing can be said')
     result = Result()
     try:
         if arguments.known:

@@ -37,9 +37,13 @@ def row(machine, m, group, text, instead):
 def rows(machine, text):
     found = list(ROW.finditer(text))
     states = [m.group(2) for m in STATE.finditer(text)]
+    ignoring = {m.group(2) for m in STATE.finditer(text) if m.group(4) == 'SM_IGNORE'}
     for i, m in enumerate(found):
         since, start, event, guard, action, to = m.groups()
-        yield row(machine, m, 0, 'gone', '')
+        # A row that does nothing says only what a state that ignores says without it.
+        if not (action == 'sm_nothing' and start == to and guard == 'sm_always' and
+                start in ignoring):
+            yield row(machine, m, 0, 'gone', '')
         if guard != 'sm_always':
             yield row(machine, m, 4, 'without its guard', 'sm_always')
         if action != 'sm_nothing':
