@@ -256,6 +256,9 @@ static int create(struct partition *p)
 		return -ENOMEM;
 	p->machine = k;
 	k->tcg = kvm_cpuid_is_tcg();
+	if (!kvm_clock_is_tsc())
+		partition_log("kvm: this host's clock source is not the TSC: KVM may move the VPs' "
+			      "TSCs apart, and the guest's clocks with them; see %s", KVM_CLOCK_SOURCE);
 	error = open_device(p, k);
 	if (!error)
 		error = make_vm(p, k);

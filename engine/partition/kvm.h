@@ -61,6 +61,10 @@ bool kvm_msr_get(int vp_fd, uint32_t index, uint64_t *ret_value);
 int kvm_cpuid_set(struct kvm *k, uint32_t vp, uint32_t vps);
 /* Whether the CPU under this kernel is emulated by QEMU's TCG. */
 bool kvm_cpuid_is_tcg(void);
+#define KVM_CLOCK_SOURCE "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+/* Whether this kernel's clock source is the TSC: if not, KVM holds it for unstable and
+ * moves the VPs' TSCs apart. True when the kernel does not say. */
+bool kvm_clock_is_tsc(void);
 
 /* kvm_state.c: registers. All return 0 or -errno; VPs do not run. */
 int kvm_state_save(struct kvm *k, uint32_t vps);

@@ -6,9 +6,11 @@
 
 #include <cpuid.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #define BIT(n) (UINT32_C(1) << (n))
 
@@ -44,6 +46,17 @@ bool kvm_cpuid_is_tcg(void)
 
 	__cpuid(HV_BASE, eax, text[0], text[1], text[2]);
 	return eax >= HV_BASE && memcmp(text, "TCGTCGTCGTCG", sizeof(text)) == 0;
+}
+
+bool kvm_clock_is_tsc(void)
+{
+	char text[32];
+	int fd = open(KVM_CLOCK_SOURCE, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
+
+	if (fd >= 0)
+		close(fd);
+	return n < 0 || (n == 4 && memcmp(text, "tsc\n", 4) == 0);
 }
 
 /* QEMU's TCG does not intercept XSETBV, so that a nested KVM's leaf D goes

@@ -3,17 +3,17 @@
 # and that runs the scenario.
 #
 # usage: run-bed.sh --scenario FILE --out DIR [--build-a DIR] [--build-b DIR] [--timeout SECONDS] [--vps N]
-#                   [--cache DIR] [--env NAME=VALUE]... [--file SOURCE:NAME]... [--raw-mb N] [--ext4-mb N] [--keep-disks]
+#                   [--cache DIR] [--env NAME=VALUE]... [--file SOURCE:NAME]... [--append WORDS] [--raw-mb N] [--ext4-mb N] [--keep-disks]
 #
 # DIR gets console.log (all that L1 said), and the disks as the run left them: raw.img (L1's /dev/vda) and ext4.img
-# (/dev/vdb, with a fresh ext4 unless --keep-disks). Lines that start with HF are shown as they come.
+# (/dev/vdb, with a fresh ext4 unless --keep-disks). WORDS go to L1's kernel. Lines that start with HF are shown as they come.
 # Exit status: the scenario's; 124 if the time was up; 125 if L1 ended without a word; 1 if it could not be started.
 set -eu
 me=run-bed
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
-scenario='' out='' timeout=240 attempts=3 vps=2 raw_mb=64 ext4_mb=64 keep=no cache=${HOLDFAST_BED_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/holdfast-bed}
+scenario='' out='' timeout=240 attempts=3 vps=2 raw_mb=64 ext4_mb=64 keep=no append='' cache=${HOLDFAST_BED_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/holdfast-bed}
 n=0
 while [ $# -gt 0 ]; do
 	if [ "$1" = --keep-disks ]; then
@@ -28,6 +28,7 @@ while [ $# -gt 0 ]; do
 	--timeout) timeout=$2 ;;
 	--attempts) attempts=$2 ;;
 	--vps) vps=$2 ;;
+	--append) append=$2 ;;
 	--cache) cache=$2 ;;
 	--raw-mb) raw_mb=$2 ;;
 	--ext4-mb) ext4_mb=$2 ;;
@@ -111,7 +112,7 @@ machine() {
 		timeout -k 5 "$timeout" "$cache/qemu/run" -machine q35 -accel tcg,thread=single -cpu EPYC,+svm,+npt,-xsave -smp 1 -m 1536 \
 			-nodefaults -display none -serial stdio -no-reboot -pidfile "$out/qemu.pid" \
 			-kernel "$cache/kernel/vmlinux" -initrd "$out/l1.cpio" \
-			-append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off cryptomgr.notests tsc=reliable" \
+			-append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off cryptomgr.notests tsc=reliable $append" \
 			-drive "if=none,id=raw,file=$out/raw.img,format=raw,cache=writeback" -device virtio-blk-pci,drive=raw \
 			-drive "if=none,id=ext4,file=$out/ext4.img,format=raw,cache=writeback" -device virtio-blk-pci,drive=ext4 \
 			</dev/null 2>"$out/qemu.err" || status=$?
