@@ -22,6 +22,8 @@ struct load {
 	char *why;
 	const struct sm_desc *desc;     /* where we are, for messages */
 	uint16_t index;
+	const struct sm_field *field;
+	char name[96];                  /* of the field, once somebody asks for it */
 };
 
 __attribute__((format(printf, 2, 3)))
@@ -35,11 +37,21 @@ static bool refuse(struct load *l, const char *format, ...)
 	return false;
 }
 
+/* @what, or, when that is NULL, the name of the field under way: it is made only for a
+ * message, because a state has some ten thousand fields. */
+static const char *named(struct load *l, const char *what)
+{
+	if (what)
+		return what;
+	snprintf(l->name, sizeof(l->name), "%s[%u].%s", l->desc->name, l->index, l->field->name);
+	return l->name;
+}
+
 static bool take(struct load *l, const char *what, struct token *ret)
 {
 	if (cursor_take(&l->c, ret))
 		return true;
-	return refuse(l, "%s: cut short or no canonical msgpack", what);
+	return refuse(l, "%s: cut short or no canonical msgpack", named(l, what));
 }
 
 static bool take_type(struct load *l, const char *what, enum token_type type, struct token *ret)
@@ -48,8 +60,8 @@ static bool take_type(struct load *l, const char *what, enum token_type type, st
 		return false;
 	if (ret->type == type)
 		return true;
-	return refuse(l, "%s: found %s, expected %s", what, token_type_name(ret->type),
-		      token_type_name(type));
+	return refuse(l, "%s: found %s, expected %s", named(l, what),
+		      token_type_name(ret->type), token_type_name(type));
 }
 
 static bool take_uint(struct load *l, const char *what, uint64_t max, uint64_t *ret)
@@ -60,7 +72,8 @@ static bool take_uint(struct load *l, const char *what, uint64_t max, uint64_t *
 	if (!take_type(l, what, TOKEN_UINT, &t))
 		return false;
 	if (t.n > max)
-		return refuse(l, "%s: found %" PRIu64 ", expected at most %" PRIu64, what, t.n, max);
+		return refuse(l, "%s: found %" PRIu64 ", expected at most %" PRIu64,
+			      named(l, what), t.n, max);
 	*ret = t.n;
 	return true;
 }
@@ -72,7 +85,8 @@ static bool take_array(struct load *l, const char *what, uint64_t n)
 	if (!take_type(l, what, TOKEN_ARRAY, &t))
 		return false;
 	if (t.n != n)
-		return refuse(l, "%s: found %" PRIu64 " elements, expected %" PRIu64, what, t.n, n);
+		return refuse(l, "%s: found %" PRIu64 " elements, expected %" PRIu64,
+			      named(l, what), t.n, n);
 	return true;
 }
 
@@ -88,12 +102,12 @@ static bool load_blob(struct load *l, const char *what, sm_blob *ret)
 	if (t.type == TOKEN_NIL)
 		return true;
 	if (t.type != TOKEN_BIN || t.n == 0)
-		return refuse(l, "%s: found %s, expected nil or some bytes", what,
+		return refuse(l, "%s: found %s, expected nil or some bytes", named(l, what),
 			      t.type == TOKEN_BIN ? "no bytes" : token_type_name(t.type));
 	*ret = world_blob_new(l->w, t.body, t.n);
 	if (*ret == 0)
-		return refuse(l, "%s: %" PRIu64 " bytes, but only %u chunks of %u are free", what,
-			      t.n, world_blob_room(l->w), (unsigned)LIMIT_BLOB_CHUNK);
+		return refuse(l, "%s: %" PRIu64 " bytes, but only %u chunks of %u are free",
+			      named(l, what), t.n, world_blob_room(l->w), (unsigned)LIMIT_BLOB_CHUNK);
 	return true;
 }
 
@@ -125,8 +139,7 @@ static void store(const struct sm_field *f, void *self, unsigned n, uint64_t v)
 	}
 }
 
-static bool load_value(struct load *l, const char *what, const struct sm_field *f, void *self,
-		       unsigned n)
+static bool load_value(struct load *l, const struct sm_field *f, void *self, unsigned n)
 {
 	static const uint64_t max[] = {
 		[SM_T_bool] = 1, [SM_T_u8] = UINT8_MAX, [SM_T_u16] = UINT16_MAX,
@@ -137,14 +150,14 @@ static bool load_value(struct load *l, const char *what, const struct sm_field *
 	sm_blob b;
 
 	if (f->type == SM_T_blob) {
-		if (!load_blob(l, what, &b))
+		if (!load_blob(l, NULL, &b))
 			return false;
 		v = b;
 	} else if (f->type == SM_T_bool) {
-		if (!take_type(l, what, TOKEN_BOOL, &t))
+		if (!take_type(l, NULL, TOKEN_BOOL, &t))
 			return false;
 		v = t.n;
-	} else if (!take_uint(l, what, max[f->type], &v)) {
+	} else if (!take_uint(l, NULL, max[f->type], &v)) {
 		return false;
 	}
 	store(f, self, n, v);
@@ -153,13 +166,11 @@ static bool load_value(struct load *l, const char *what, const struct sm_field *
 
 static bool load_field(struct load *l, const struct sm_field *f, void *self)
 {
-	char what[96];
-
-	snprintf(what, sizeof(what), "%s[%u].%s", l->desc->name, l->index, f->name);
-	if (f->count > 1 && !take_array(l, what, f->count))
+	l->field = f;
+	if (f->count > 1 && !take_array(l, NULL, f->count))
 		return false;
 	for (unsigned n = 0; n < f->count; n++) {
-		if (!load_value(l, what, f, self, n))
+		if (!load_value(l, f, self, n))
 			return false;
 	}
 	return true;
