@@ -31,7 +31,7 @@ struct follow_own;                   /* effects of its own, of turns that no con
 struct follower {
 	struct world *world;
 	struct log_reader reader;
-	struct slot_cut cut;             /* the checkpoint it began with */
+	struct slot_cut cut;             /* the checkpoint it began with, and those it refused */
 	uint64_t events, divergences, expected;
 	/* Reader's place before the first confirm above DONE, for redo. */
 	uint64_t redo_position, redo_chain, redo_seq;
@@ -59,7 +59,8 @@ int follow_init(struct follower *f, struct world *w);
 void follow_deinit(struct follower *f);
 
 /* Loads the newest checkpoint (or the empty world made by @fresh, called after
- * world_reset()) and places the reader behind it. 0 or negative; @why (160). */
+ * world_reset()) and places the reader behind it. 0 or negative; @why (160).
+ * What was refused, and is passed over, is in @f->cut and @why: slot_load(). */
 int follow_begin(struct follower *f, const struct custody *c, const struct slot_codec *codec,
 		 void (*fresh)(struct world *w), uint8_t fill, char *why);
 

@@ -35,6 +35,7 @@ void lane_start(struct lane *l, struct custody *c, struct world *w, const struct
 {
 	*l = (struct lane){ .c = c, .world = w, .codec = codec, .ops = ops, .hands = hands,
 			    .epoch = epoch, .batch = FIRST_BATCH, .max_batch = LIMIT_BATCH };
+	slot_drop_refused(c, &f->cut);
 	log_writer_init(&l->log, &c->lane_words[0], c->lane_ring, 0, f->reader.position,
 			f->reader.chain, slot_keep(c));
 	l->seq = world_lane_const(w)->seq;
@@ -301,13 +302,14 @@ void lane_settle(struct lane *l)
 
 int lane_checkpoint(struct lane *l)
 {
+	uint64_t cut = l->log.end;
 	int r;
 
 	fact(l->n == 0);
-	r = slot_write(l->c, l->codec, l->world, l->log.end, l->log.chain);
+	r = slot_write(l->c, l->codec, l->world, &l->log);
 	if (r < 0)
 		return r;
-	l->checkpointed = l->log.end;
+	l->checkpointed = cut;
 	l->log.keep = slot_keep(l->c);
 	atomic_fetch_add_explicit(&l->c->stats->checkpoints, 1, memory_order_relaxed);
 	return 0;

@@ -24,6 +24,8 @@ enum log_type {
 			     * what stands in its place */
 	LOG_PROPOSE = 7,    /* as a confirm, but it waits for the predecessor's vote: nothing of it
 			     * has happened before its confirm follows */
+	LOG_CHECKPOINT = 8, /* the first record behind a checkpoint's cut, turn `seq`: what was packed.
+			     * No turn and no effect: who does not know it goes on */
 };
 
 struct log_record {
@@ -56,6 +58,14 @@ struct log_void {
 	uint32_t effect;        /* its place in the turn, from 0 */
 	uint16_t code;          /* EFFECT_* */
 	uint16_t reserved;
+};
+
+/* Payload of a LOG_CHECKPOINT. It is behind the tail before the checkpoint is
+ * valid, so that one that was changed afterwards is known to be another. */
+struct log_checkpoint {
+	uint64_t position;      /* of the cut */
+	uint64_t bytes;         /* packed */
+	uint64_t hash[2];       /* XXH3-128 of them */
 };
 
 /* The words of a lane, in custody. Each stands on its own cache line because

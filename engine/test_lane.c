@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 enum { INPUTS = 40, DIED = 77 };
 
@@ -426,4 +427,178 @@ Test(lane, two_hundred_kills_quarantine_nothing)
 		one_death(k, 3, 25);
 	cr_assert_eq(c.h->quarantines, 0);
 	cr_assert_eq(outside->cures, 0);
+}
+
+/* ---- checkpoints and what the log tells of them ------------------------------------ */
+
+/* A whole run that leaves two checkpoints. */
+static void run_with_checkpoints(void)
+{
+	begin_again();
+	outside->checkpoint_every = 3;
+	cr_assert_eq(lives(), 0);
+}
+
+static unsigned newer_slot(void)
+{
+	return c.slot_head[0].generation > c.slot_head[1].generation ? 0 : 1;
+}
+
+/* As somebody would who knows all there is to know about a slot. */
+static void change_slot(unsigned slot)
+{
+	struct toy_saved *s = (void *)c.slot[slot];
+	XXH128_hash_t hash;
+
+	s->total++;
+	hash = XXH3_128bits(s, sizeof(*s));
+	c.slot_head[slot].hash[0] = hash.low64;
+	c.slot_head[slot].hash[1] = hash.high64;
+}
+
+struct loaded {
+	int r;
+	struct slot_cut cut;
+	uint64_t total;
+	char why[160];
+};
+
+static struct loaded load(void)
+{
+	struct world *w = world_new(&toy_registry);
+	struct loaded l = { .why = "" };
+	struct follower f;
+
+	cr_assert_eq(follow_init(&f, w), 0);
+	l.r = follow_begin(&f, &c, &codec, fresh, 0x5A, l.why);
+	l.cut = f.cut;
+	if (l.r == 0) {
+		cr_assert_eq(follow_run(&f, UINT64_MAX), FOLLOW_OK);
+		l.total = ((const struct toy *)world_at(w, TOY_KIND, 0))->total;
+	}
+	follow_deinit(&f);
+	world_free(w);
+	return l;
+}
+
+Test(lane, a_changed_checkpoint_is_passed_over)
+{
+	unsigned newer;
+	struct loaded l;
+
+	run_with_checkpoints();
+	newer = newer_slot();
+	change_slot(newer);
+	l = load();
+	cr_assert_eq(l.r, 0);
+	cr_assert_eq(l.total, INPUTS * (INPUTS + 1) / 2);
+	cr_assert_eq(l.cut.generation, c.slot_head[1 - newer].generation);
+	cr_assert_eq(l.cut.refused[newer], c.slot_head[newer].generation);
+	cr_assert_eq(l.cut.refused[1 - newer], 0);
+	cr_assert(strstr(l.why, "the log tells of"), "%s", l.why);
+}
+
+Test(lane, both_checkpoints_changed_leave_the_log_or_nothing)
+{
+	struct loaded l;
+
+	run_with_checkpoints();
+	change_slot(0);
+	change_slot(1);
+	l = load();
+	cr_assert_eq(l.r, 0);
+	cr_assert_eq(l.total, INPUTS * (INPUTS + 1) / 2);
+	cr_assert_eq(l.cut.generation, 0, "from the beginning of the log");
+	atomic_store(&c.lane_words[0].oldest, log_cost(0));
+	l = load();
+	cr_assert_eq(l.r, -EBADMSG);
+	cr_assert(strstr(l.why, "the log tells of"), "%s", l.why);
+}
+
+Test(lane, a_changed_place_of_a_checkpoint_is_passed_over)
+{
+	run_with_checkpoints();
+	for (unsigned field = 0; field < 3; field++) {
+		struct wire_slot_head *h = &c.slot_head[newer_slot()];
+		uint64_t *word = field == 0 ? &h->seq : field == 1 ? &h->position : &h->chain;
+		struct loaded l;
+
+		*word ^= 8;
+		l = load();
+		cr_assert_eq(l.r, 0, "field %u", field);
+		cr_assert_eq(l.total, INPUTS * (INPUTS + 1) / 2);
+		cr_assert_neq(l.cut.generation, h->generation);
+		*word ^= 8;
+	}
+}
+
+Test(lane, the_next_checkpoint_takes_the_place_of_a_refused_one)
+{
+	struct hands_toy hands = { .o = outside };
+	struct world *w = world_new(&toy_registry);
+	struct follower f;
+	struct lane l;
+	char why[160];
+	unsigned bad;
+	uint64_t good, refused;
+
+	run_with_checkpoints();
+	bad = newer_slot();
+	good = c.slot_head[1 - bad].generation;
+	refused = c.slot_head[bad].generation;
+	change_slot(bad);
+	cr_assert_eq(follow_init(&f, w), 0);
+	cr_assert_eq(follow_begin(&f, &c, &codec, fresh, 0, why), 0);
+	cr_assert_eq(follow_run(&f, UINT64_MAX), FOLLOW_OK);
+	lane_start(&l, &c, w, &codec, &ops, &hands, 9, &f);
+	cr_assert_eq(c.slot_head[bad].generation % 2, 1, "nobody is to believe it");
+	cr_assert_eq(l.log.keep, c.slot_head[1 - bad].position);
+	cr_assert_eq(lane_recover(&l, &f), 0);
+	cr_assert_eq(lane_checkpoint(&l), 0);
+	cr_assert_eq(c.slot_head[1 - bad].generation, good);
+	cr_assert_gt(c.slot_head[bad].generation, refused);
+	cr_assert_eq(c.slot_head[bad].generation % 2, 0);
+	follow_deinit(&f);
+	world_free(w);
+}
+
+/* The log is told first: a death in between leaves a record and no slot. */
+Test(lane, a_death_before_a_checkpoint_is_valid_leaves_the_older_one)
+{
+	struct loaded l;
+	unsigned newer;
+
+	run_with_checkpoints();
+	newer = newer_slot();
+	c.slot_head[newer].generation--;
+	l = load();
+	cr_assert_eq(l.r, 0);
+	cr_assert_eq(l.total, INPUTS * (INPUTS + 1) / 2);
+	cr_assert_eq(l.cut.refused[0] + l.cut.refused[1], 0);
+}
+
+/* Builds before this record did not tell the log. */
+Test(lane, a_checkpoint_that_the_log_does_not_tell_of_is_believed)
+{
+	struct world *w = world_new(&toy_registry);
+	struct log_writer full;
+	struct follower f;
+	struct loaded l;
+	char why[160];
+
+	run_with_checkpoints();
+	cr_assert_eq(follow_init(&f, w), 0);
+	cr_assert_eq(follow_begin(&f, &c, &codec, fresh, 0, why), 0);
+	cr_assert_eq(follow_run(&f, UINT64_MAX), FOLLOW_OK);
+	log_writer_init(&full, &c.lane_words[0], c.lane_ring, 0, f.reader.position, f.reader.chain,
+			0);
+	full.size = full.end;
+	cr_assert_eq(slot_write(&c, &codec, w, &full), 0);
+	cr_assert_eq(full.end, atomic_load(&c.lane_words[0].tail), "no record");
+	l = load();
+	cr_assert_eq(l.r, 0);
+	cr_assert_eq(l.cut.position, full.end);
+	cr_assert_eq(l.total, INPUTS * (INPUTS + 1) / 2);
+	follow_deinit(&f);
+	world_free(w);
 }

@@ -78,7 +78,7 @@ void story_turn(void *user, struct event *ev)
 	while (effect_next(&fuzz_program, t.effects, t.bytes, ev->seq, &at, &n, &e, &bad))
 		answers_take(&answers, &fuzz_program, &e);
 	if (ev->seq == 8 || ev->seq == 20)
-		if (slot_write(&c, &codec, user, writer.end, writer.chain))
+		if (slot_write(&c, &codec, user, &writer))
 			exit(1);
 }
 

@@ -391,7 +391,9 @@ static int give_checkpoint(struct archive_reader *r, const MDB_val *key, const M
 	memcpy(r->state, (const uint8_t *)value->mv_data + sizeof(head),
 	       value->mv_size - sizeof(head));
 	*ret = (struct archive_checkpoint){
-		.cut = { 1, head.seq, position, head.chain }, .unverified = head.unverified != 0,
+		.cut = { .generation = 1, .seq = head.seq, .position = position,
+			 .chain = head.chain },
+		.unverified = head.unverified != 0,
 		.bytes = r->state, .len = value->mv_size - sizeof(head),
 	};
 	return 0;

@@ -41,6 +41,7 @@ struct archiver {
 	uint64_t gaps;
 	int status;                      /* DIR/archive.status, -1 none */
 	uint64_t checkpoint;             /* generation of the newest one archived */
+	uint64_t refused;                /* and of the last that was told to be another */
 	struct slot_cut next;            /* of the one in `state`, not reached yet; 0: none */
 	size_t next_len;
 	uint64_t flushed_ns;
@@ -208,15 +209,26 @@ static int start_run(struct archiver *p)
 	return r;
 }
 
+/* The newest checkpoint into `state`; false: there is none that is new and good. */
+static bool see_checkpoint(struct archiver *p)
+{
+	int r = slot_copy(&p->c, false, p->state, &p->next_len, &p->next);
+
+	if (r == -EBADMSG && p->next.generation != p->refused) {
+		p->refused = p->next.generation;
+		fprintf(stderr, "holdfast: %s: the checkpoint of turn %" PRIu64 " is not the one that "
+			"the log tells of; it is left out\n", p->dir, p->next.seq);
+	}
+	return r == 0 && p->next.generation != p->checkpoint;
+}
+
 /* A new checkpoint is taken when it is seen and stored once all before its cut
  * is held: an archiver that lags still stores some. */
 static int take_checkpoint(struct archiver *p)
 {
 	int r;
 
-	if (p->next.generation == 0 &&
-	    (slot_copy(&p->c, false, p->state, &p->next_len, &p->next) < 0 ||
-	     p->next.generation == p->checkpoint)) {
+	if (p->next.generation == 0 && !see_checkpoint(p)) {
 		p->next.generation = 0;
 		return 0;
 	}

@@ -32,7 +32,7 @@ enum mode { MODE_RUN, MODE_STEP, MODE_DIFF, MODE_BREAK, MODE_BENCH };
 
 struct replay {
 	const char *path, *until_text, *show;
-	bool verify, progress, reached;
+	bool verify, all, progress, reached;
 	enum mode mode;
 	uint64_t to, a, b;
 	struct expr *until;
@@ -84,6 +84,9 @@ static bool take_option(struct replay *p, int argc, char **argv, int option)
 		return true;
 	case 'v':
 		p->verify = true;
+		return true;
+	case 'A':
+		p->all = true;
 		return true;
 	case 't':
 		return number("to", optarg, &p->to);
@@ -148,7 +151,7 @@ static bool differs(void *user, const struct divergence *d)
 	struct replay *p = user;
 	char name[32];
 
-	if (p->divergences++ < SHOWN)
+	if (p->divergences++ < SHOWN || p->all)
 		printf("divergence event=%" PRIu64 " machine=%s effect=%s field=%s recorded=%" PRIu64
 		       " computed=%" PRIu64 "\n", d->seq,
 		       decode_machine(&program, d->kind, d->index, name),
@@ -207,6 +210,16 @@ static void check_state(struct replay *p)
 	p->h.position++;
 	p->next_checkpoint = history_next_checkpoint(&p->h);
 	p->h.position--;
+}
+
+/* An archived checkpoint must be the one that the log tells of. */
+static void check_told(struct replay *p, const struct history_record *rec)
+{
+	if (!p->verify || !history_contradicts(&p->h, rec))
+		return;
+	p->divergences++;
+	printf("divergence event=%" PRIu64 " machine=- effect=- field=state: the archived checkpoint "
+	       "is not the one that the log tells of\n", rec->h.seq);
 }
 
 /* An exported file tells the hash of the state it ends with. */
@@ -299,6 +312,7 @@ static int run(struct replay *p)
 			return damaged(p);
 		if (x < 0)
 			return x;
+		check_told(p, &rec);
 		x = follow_record(&p->f, &rec.h, rec.position, rec.payload);
 		if (x == FOLLOW_E_DAMAGED)
 			return damaged(p);

@@ -163,9 +163,10 @@ static bool holds_effects(unsigned type)
 static const char *type_name(unsigned type)
 {
 	static const char *const names[] = { "?", "event", "confirm", "pad", "void",
-					     "quarantine", "instead", "propose" };
+					     "quarantine", "instead", "propose",
+					     "checkpoint" };
 
-	return names[type <= LOG_PROPOSE ? type : 0];
+	return names[type <= LOG_CHECKPOINT ? type : 0];
 }
 
 static void add_event(cJSON *to, const struct registry *r, const struct log_record *h,
@@ -211,9 +212,29 @@ static void add_effects(cJSON *to, const struct registry *r, const struct log_re
 		cJSON_AddTrueToObject(to, "damaged");
 }
 
+static bool tells_checkpoint(const struct log_record *h, const uint8_t *payload,
+			     struct log_checkpoint *ret)
+{
+	if (h->type != LOG_CHECKPOINT || h->len < sizeof(*ret))
+		return false;
+	memcpy(ret, payload, sizeof(*ret));
+	return true;
+}
+
+static void add_checkpoint(cJSON *to, const struct log_checkpoint *c)
+{
+	char hash[33];
+
+	snprintf(hash, sizeof(hash), "%016" PRIx64 "%016" PRIx64, c->hash[1], c->hash[0]);
+	decode_number(to, "position", c->position);
+	decode_number(to, "bytes", c->bytes);
+	cJSON_AddStringToObject(to, "hash", hash);
+}
+
 cJSON *decode_record(const struct registry *r, const struct log_record *h, const uint8_t *payload)
 {
 	cJSON *o = cJSON_CreateObject();
+	struct log_checkpoint c;
 
 	if (!o)
 		return NULL;
@@ -225,6 +246,8 @@ cJSON *decode_record(const struct registry *r, const struct log_record *h, const
 		add_event(o, r, h, payload);
 	else if (holds_effects(h->type))
 		add_effects(o, r, h, payload);
+	else if (tells_checkpoint(h, payload, &c))
+		add_checkpoint(o, &c);
 	return o;
 }
 
@@ -265,6 +288,7 @@ void decode_print(const struct registry *r, const struct log_record *h, const ui
 		  FILE *out)
 {
 	const struct sm_event_desc *e = event(r, h);
+	struct log_checkpoint c;
 	char name[32];
 
 	fprintf(out, "%10" PRIu64 " %8" PRIu64 ".%06" PRIu64 " e%u ", h->seq,
@@ -272,6 +296,11 @@ void decode_print(const struct registry *r, const struct log_record *h, const ui
 	if (holds_effects(h->type)) {
 		fprintf(out, "%s", h->type == LOG_CONFIRM ? "confirmed" : type_name(h->type));
 		print_confirm(r, h, payload, out);
+		return;
+	}
+	if (tells_checkpoint(h, payload, &c)) {
+		fprintf(out, "checkpoint of %" PRIu64 " bytes, hash %016" PRIx64 "%016" PRIx64 "\n",
+			c.bytes, c.hash[1], c.hash[0]);
 		return;
 	}
 	if (h->type != LOG_EVENT && h->type != LOG_QUARANTINE) {

@@ -12,6 +12,7 @@
 #include "statemachines/servicing.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -44,6 +45,16 @@ static bool followed(struct paravisor *p, const char *when, int r)
 	}
 }
 
+/* A checkpoint that was changed behind its writer's back. */
+static void tell_refused(const struct paravisor *p, const char *why)
+{
+	const struct slot_cut *cut = &p->follow.cut;
+
+	if (cut->refused[0] || cut->refused[1])
+		fprintf(stderr, "paravisor[%u]: %s; it is passed over, and turn %" PRIu64 " taken to "
+			"begin with\n", p->slot, why, cut->seq);
+}
+
 static bool load(struct paravisor *p)
 {
 	char why[160] = "";
@@ -54,6 +65,7 @@ static bool load(struct paravisor *p)
 		r = follow_begin(&p->follow, &p->c, &program_codec, program_fresh, p->fill, why);
 		if (r < 0)
 			return paravisor_failed(p, "loading: %s", why);
+		tell_refused(p, why);
 		r = follow_run(&p->follow, UINT64_MAX);
 	}
 	return followed(p, "loading: ", r);

@@ -8,6 +8,7 @@
 #include "servicing/view.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,7 +190,8 @@ static int next_in_file(struct history *h, struct history_record *ret)
 		return HISTORY_OK;
 	memcpy(h->state, ret->payload, ret->h.len);
 	h->state_len = ret->h.len;
-	h->cut = (struct slot_cut){ 1, ret->h.seq, h->position, h->chain };
+	h->cut = (struct slot_cut){ .generation = 1, .seq = ret->h.seq, .position = h->position,
+				    .chain = h->chain };
 	return HISTORY_E_GAP;
 }
 
@@ -247,14 +249,18 @@ static void go_to(struct history *h, const struct slot_cut *cut)
 		archive_expect(h->archive, cut);
 }
 
-/* Does the record behind @cut follow it? The stream then stands at the cut. */
-static int follows(struct history *h, const struct slot_cut *cut)
+/* Does the record behind the cut of @s follow it, and does it tell of that state?
+ * The stream then stands at the cut. */
+static int follows(struct history *h, const struct history_state *s, bool *ret_other)
 {
+	const struct slot_cut *cut = &s->cut;
 	struct history_record rec;
 	int x;
 
 	go_to(h, cut);
 	x = history_next(h, &rec);
+	*ret_other = x == HISTORY_OK && s->bytes &&
+		     slot_told(&rec.h, rec.payload, cut, s->bytes, s->len) == SLOT_TOLD_OTHER;
 	if (x == HISTORY_OK || x == HISTORY_E_END)
 		go_to(h, cut);
 	return x;
@@ -282,13 +288,17 @@ static int resume_in_archive(struct history *h, struct history_state *ret)
 	for (;;) {
 		struct archive_checkpoint cp;
 		int x = archive_checkpoint_from(h->archive, from, &cp);
+		bool other;
 
 		if (x != ARCHIVE_OK)
 			return x < 0 ? x : HISTORY_E_END;
-		if (follows(h, &cp.cut) != HISTORY_E_GAP) {
-			*ret = (struct history_state){ cp.cut, cp.bytes, cp.len };
+		*ret = (struct history_state){ cp.cut, cp.bytes, cp.len };
+		x = follows(h, ret, &other);
+		if (x != HISTORY_E_GAP && !other)
 			return HISTORY_OK;
-		}
+		if (other)
+			fprintf(stderr, "holdfast: the archived checkpoint of event %" PRIu64 " is not "
+				"the one that the log tells of: passed over\n", cp.cut.seq);
 		from = cp.cut.position + 1;
 	}
 }
@@ -308,17 +318,18 @@ int history_resume(struct history *h, struct history_state *ret)
 
 int history_begin(struct history *h, struct history_state *ret)
 {
-	struct slot_cut nothing = { 0 };
+	const struct history_state nothing = { .bytes = NULL };
+	bool other;
 	int x;
 
 	if (h->file)
 		return resume_in_file(h, ret);
-	x = follows(h, &nothing);
+	x = follows(h, &nothing, &other);
 	if (x < 0)
 		return x;
 	if (x == HISTORY_E_GAP)
 		return history_resume(h, ret);
-	*ret = (struct history_state){ nothing, NULL, 0 };
+	*ret = nothing;
 	return x == HISTORY_E_DAMAGED ? HISTORY_E_DAMAGED : HISTORY_OK;
 }
 
@@ -340,4 +351,17 @@ int history_checkpoint_here(struct history *h, struct history_state *ret)
 		return HISTORY_E_END;
 	*ret = (struct history_state){ cp.cut, cp.bytes, cp.len };
 	return HISTORY_OK;
+}
+
+bool history_contradicts(struct history *h, const struct history_record *rec)
+{
+	struct archive_checkpoint cp;
+	struct log_checkpoint told;
+
+	if (!h->archive || rec->h.type != LOG_CHECKPOINT || rec->h.len < sizeof(told))
+		return false;
+	memcpy(&told, rec->payload, sizeof(told));
+	return archive_checkpoint_from(h->archive, told.position, &cp) == ARCHIVE_OK &&
+	       cp.cut.position == told.position &&
+	       slot_told(&rec->h, rec->payload, &cp.cut, cp.bytes, cp.len) == SLOT_TOLD_OTHER;
 }

@@ -67,6 +67,8 @@ bool history_end_hash(const struct history *h, uint64_t *ret);
 /* The archived checkpoint whose cut is the place the stream has come to:
  * HISTORY_OK, or E_END when there is none exactly here. */
 int history_checkpoint_here(struct history *h, struct history_state *ret);
+/* @rec tells of a checkpoint that the archive holds as another one. */
+bool history_contradicts(struct history *h, const struct history_record *rec);
 /* Log position of the next archived checkpoint from the present place on. */
 uint64_t history_next_checkpoint(struct history *h);
 

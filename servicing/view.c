@@ -30,6 +30,9 @@ static int begin(struct view *v)
 	if (r < 0)
 		fprintf(stderr, "holdfast: cannot load the VM's newest checkpoint: %s; "
 			"use the holdfast that serves it\n", why);
+	else if (v->f.cut.refused[0] || v->f.cut.refused[1])
+		fprintf(stderr, "holdfast: %s; it was changed behind the owner's back: passed over\n",
+			why);
 	return r;
 }
 

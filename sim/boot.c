@@ -9,6 +9,7 @@
 #include "sim/oracle.h"
 #include "sim/plan.h"
 #include "sim/programs.h"
+#include "sim/scenario.h"
 #include "statemachines/records.h"
 
 #include <errno.h>
@@ -117,14 +118,14 @@ static struct rec_service_ask draw_ask(void)
 static void service(struct wire_notice *n, enum program to)
 {
 	static const char expected[] = "scsi.GUEST_WRITE.tail";
-	struct rec_service_ask ask = draw_ask();
+	struct rec_service_ask ask = options.scenario ? scenario_ask() : draw_ask();
 	int row = spawn_exe_row(&partition, object_open(OBJECT_EXE, to));
 
 	if (row < 0)
 		return;
 	n->op = OP_SERVICE;
 	n->arg = (uint32_t)row;
-	n->value = chance_once_in(&kernel.data, 32) ? WIRE_SERVICE_COMMIT : 0;
+	n->value = !options.scenario && chance_once_in(&kernel.data, 32) ? WIRE_SERVICE_COMMIT : 0;
 	n->bytes = sizeof(ask) + sizeof(expected);
 	memcpy(n->data, &ask, sizeof(ask));
 	memcpy(n->data + sizeof(ask), expected, sizeof(expected));
@@ -274,7 +275,8 @@ static unsigned load_words(void)
 /* What the guest is told to do: words of softload or softhostile. */
 static void write_words(void)
 {
-	unsigned n = options.hostile ? hostile_words() : load_words();
+	unsigned n = options.scenario ? scenario_words(words)
+		   : options.hostile ? hostile_words() : load_words();
 
 	for (unsigned i = 0; i < n; i++) {
 		strcat(command_line, words[i]);
@@ -334,8 +336,8 @@ static void add_disks(struct partition *p)
 
 static void start_first(struct partition *p)
 {
-	int row = spawn_exe_row(p, object_open(OBJECT_EXE, options.seed % 2 ? PROGRAM_B
-									   : PROGRAM_A));
+	bool newer = !options.scenario && options.seed % 2;
+	int row = spawn_exe_row(p, object_open(OBJECT_EXE, newer ? PROGRAM_B : PROGRAM_A));
 
 	fact(row >= 0);
 	p->config = config;
@@ -353,7 +355,7 @@ static void *run_partition(void *unused)
 	(void)unused;
 	p->o = (struct options){ .state_dir = "sim", .name = "sim", .cmdline = command_line,
 				 .backend = &BACKEND_SOFT, .memory = MEMORY, .config_fd = -1 };
-	p->o.vps = 1 + (uint32_t)chance_below(&kernel.data, 4);
+	p->o.vps = options.scenario ? 2 : 1 + (uint32_t)chance_below(&kernel.data, 4);
 	p->backend = p->o.backend;
 	p->dir_fd = object_open(OBJECT_SINK, 0);
 	p->log_fd = object_open(OBJECT_SINK, 0);

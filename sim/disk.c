@@ -323,7 +323,7 @@ int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
 	uring.sqe = __real_calloc(SQ, sizeof(*uring.sqe));
 	uring.cqe = __real_calloc(CQ, sizeof(*uring.cqe));
 	fact(uring.sqe && uring.cqe);
-	uring.usual_ns = options.hostile ? SLOW_NS
+	uring.usual_ns = options.hostile || options.scenario ? SLOW_NS
 					 : speeds[chance_below(&kernel.data, ARRAY_LEN(speeds))];
 	uring.sq_mask = SQ - 1;
 	uring.sq_entries = SQ;

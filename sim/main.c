@@ -7,6 +7,7 @@
 #include "sim/one.h"
 #include "sim/programs.h"
 #include "sim/record.h"
+#include "sim/scenario.h"
 #include "sim/shrink.h"
 
 #include <getopt.h>
@@ -74,6 +75,7 @@ static int take_faults(const char *list, struct run_options *o)
 struct arguments {
 	struct run_options o;
 	uint64_t seeds, seconds;
+	uint64_t kill_points, kill_from;  /* of the fixed scenario */
 	bool shrink, json;
 	const char *record;
 };
@@ -100,6 +102,10 @@ static int take_option(int option, struct arguments *a)
 		return take_number("seconds", &a->seconds);
 	case 'a':
 		return take_number("acts", &a->o.plan_limit);
+	case 'k':
+		return take_number("kill-points", &a->kill_points);
+	case 'K':
+		return take_number("kill-from", &a->kill_from);
 	case 'f':
 		return take_faults(optarg, &a->o);
 	case 'd':
@@ -133,7 +139,8 @@ static int parse(int argc, char **argv, struct arguments *a)
 	take_faults("all", &a->o);
 	while (!r && (option = command_option(argc, argv)) != -1)
 		r = take_option(option, a);
-	if (!r && (optind != argc || a->seeds == 0 || a->o.events == 0))
+	if (!r && (optind != argc || a->seeds == 0 || a->o.events == 0 ||
+		   (a->kill_from && !a->kill_points)))
 		r = usage();
 	return r;
 }
@@ -197,6 +204,8 @@ int main(int argc, char **argv)
 	r = parse(argc, argv, &a);
 	if (r || programs_load())
 		return r ? r : EXIT_FAILED;
+	if (a.kill_points)
+		return scenario_run(&a.o, a.kill_points, a.kill_from, a.record) ? EXIT_FAILED : 0;
 	for (uint64_t i = 0; i < a.seeds && !failed && !time_is_up(&a); i++, a.o.seed++)
 		failed = run_seed(&a);
 	return failed ? EXIT_FAILED : 0;

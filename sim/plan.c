@@ -11,6 +11,7 @@
 #include "sim/keep.h"
 #include "sim/oracle.h"
 #include "sim/programs.h"
+#include "sim/scenario.h"
 
 #include <string.h>
 
@@ -94,6 +95,8 @@ bool plan_kills(const struct process *p, enum point at)
 {
 	enum fault f;
 
+	if (options.scenario)
+		return is_owner(p) && scenario_kills(at);
 	if (--plan.kill_in)
 		return false;
 	if (!is_owner(p)) {
@@ -234,7 +237,12 @@ uint64_t plan_tick(void)
 {
 	uint64_t disks = disk_run(), events = oracle_events();
 
-	if (plan.c && events >= plan.next_act) {
+	result.events = events;
+	if (options.scenario && plan.c && !plan.done && events >= SCENARIO_REPLACED_AT) {
+		ask(FAULT_UPGRADE);
+		count(FAULT_UPGRADE);
+	}
+	if (!options.scenario && plan.c && events >= plan.next_act) {
 		plan.next_act = events + 1 + chance_below(&plan.chance, 2 * ACT_EVENTS);
 		if (!spent())
 			draw_act();

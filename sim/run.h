@@ -23,6 +23,8 @@ struct run_options {
 	uint32_t faults;              /* set of enum fault */
 	uint64_t plan_limit;          /* of what the plan does: so many, then no more */
 	bool hostile, verbose;
+	bool scenario;                /* the fixed one (scenario.h) */
+	uint64_t kill_at;             /* point of its owners; 0: none */
 	const char *state_dir;        /* where a failed run leaves its log; NULL */
 };
 
@@ -33,6 +35,11 @@ struct run_result {
 	uint64_t fault[FAULTS];
 	uint64_t verified, completions, recoveries, compared, checked;
 	uint64_t reports[2];          /* of the operator: done, refused */
+	struct scenario_result {
+		uint64_t points;      /* that owners came to */
+		bool killed, in_effect;
+		uint64_t event, in_flight; /* when it was killed */
+	} scenario;
 	char why[240];
 };
 

@@ -1,11 +1,14 @@
 #!/bin/bash
-# Bytes of ring, checkpoints, archive changed, half of the changes with every
-# checksum made to fit: a load or a replay refuses, or comes to what the log
-# says. COUNT mutations of custody, ARCHIVE_COUNT of the LMDB file; a third
-# argument names another build's `mutate` (make test: with sanitizers).
+# Bytes of ring, checkpoints, archive and an exported log changed, half of the
+# changes with every checksum made to fit: a load or a replay refuses, or comes
+# to what the log says. COUNT mutations of custody, ARCHIVE_COUNT of the LMDB
+# file, EXPORT_COUNT of the export, which has EXPORT_EVENTS; a third argument
+# names another build, whose programs do it (make test: with sanitizers).
 . "$(dirname "$0")/lib.sh"
-MUTATE=${3:-$BUILD_A}/tests/mutate/mutate
-COUNT=${COUNT:-300} ARCHIVE_COUNT=${ARCHIVE_COUNT:-30} SEED=${SEED:-1}
+TOOLS=$(realpath "${3:-$BUILD_A}")
+MUTATE=$TOOLS/tests/mutate/mutate REPLAY=$TOOLS/holdfast
+COUNT=${COUNT:-300} ARCHIVE_COUNT=${ARCHIVE_COUNT:-30} EXPORT_COUNT=${EXPORT_COUNT:-100} SEED=${SEED:-1}
+EXPORT_EVENTS=${EXPORT_EVENTS:-3000}
 
 start_vm 2 64M "load depth=16 channels=2 seconds=${SECONDS_OF_LOAD:-120} region=8M churn=20"
 "$A" archive --state "$STATE" --keep 16M >"$WORK/archive.log" 2>&1 &
@@ -40,7 +43,7 @@ for n in $(seq "$ARCHIVE_COUNT"); do
 	[ $((n % 3)) -ne 0 ] || at=$((at % (64 << 10)))
 	printf "\\x$(printf %02x $((RANDOM % 256)))" | dd of="$COPY/data.mdb" bs=1 seek="$at" conv=notrunc status=none
 	status=0
-	timeout 60 "$A" replay --state "$COPY" --verify >"$WORK/replay" 2>&1 || status=$?
+	timeout 60 "$REPLAY" replay --state "$COPY" --verify >"$WORK/replay" 2>&1 || status=$?
 	events=$(field events "$(tail -n 1 "$WORK/replay")")
 	[ "$status" -le 2 ] || { cat "$WORK/replay"; fail "byte $at: replay ended with $status"; }
 	if [ "$status" -ne 0 ]; then
@@ -53,3 +56,28 @@ for n in $(seq "$ARCHIVE_COUNT"); do
 	fi
 done
 echo "archive mutations=$ARCHIVE_COUNT refused=$refused equal=$equal shorter=$shorter events=$whole"
+
+# The exported log: the last events of all, and a state to begin with. Repaired, a
+# change may be another legal log; then it ends with the state that it tells of.
+EXPORT=$WORK/export
+last=$("$A" replay --state "$STATE/archive" --show vtl 2>/dev/null | sed -n 's/^behind event \([0-9]*\):.*/\1/p')
+"$A" log --state "$STATE/archive" --from $((last - EXPORT_EVENTS)) --export "$EXPORT" >"$WORK/exported" ||
+	fail "no export: $(cat "$WORK/exported")"
+"$REPLAY" replay "$EXPORT" --verify >"$WORK/whole" 2>&1 || fail "the export does not replay: $(tail -n 3 "$WORK/whole")"
+whole=$(field events "$(tail -n 1 "$WORK/whole")")
+refused=0 equal=0
+for n in $(seq "$EXPORT_COUNT"); do
+	where=$("$TOOLS/tests/mutate/mutate_export" "$EXPORT" "$WORK/changed" "$SEED" "$n")
+	status=0
+	timeout 60 "$REPLAY" replay "$WORK/changed" --verify >"$WORK/replay" 2>&1 || status=$?
+	[ "$status" -le 2 ] || { tail -n 5 "$WORK/replay"; fail "export: $where: replay ended with $status"; }
+	if [ "$status" -ne 0 ]; then
+		grep -q -e '^holdfast: ' -e '^divergence ' "$WORK/replay" || fail "export: $where: refused without a word"
+		refused=$((refused + 1))
+		continue
+	fi
+	[[ $where == *repaired ]] || fail "export: $where: replayed as if nothing were"
+	[ "$(field events "$(tail -n 1 "$WORK/replay")")" = "$whole" ] || fail "export: $where: $(tail -n 1 "$WORK/replay")"
+	equal=$((equal + 1))
+done
+echo "export mutations=$EXPORT_COUNT refused=$refused equal=$equal events=$whole"

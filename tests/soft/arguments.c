@@ -30,6 +30,7 @@ void arguments_usage(FILE *file)
 	      "  churn=MS     a channel message that often; lost=30 s; patience=120 s\n"
 	      "  poison=MS    so long after the start a command of operation code 0xDE on the last\n"
 	      "               channel, which may be rescinded for it; poisons=1: on so many channels\n"
+	      "  spoil        poison is a write index outside the ring: the channel is rescinded\n"
 	      "  kind=gpadl|teardown|modify|open (one-message)\n"
 	      "  report=FILE  the JSON line, and FILE.generations for softchk\n"
 	      "  verify       read everything back at the end (load: always); serial: line to COM1 "
@@ -125,7 +126,10 @@ static int set_word(struct arguments *a, const char *word)
 
 	if (!value) {
 		a->serial = a->serial || strcmp(word, "serial") == 0;
-		return strcmp(word, "serial") == 0 || strcmp(word, "verify") == 0 ? 0 : -EINVAL;
+		a->load.spoil = a->load.spoil || strcmp(word, "spoil") == 0;
+		return strcmp(word, "serial") == 0 || strcmp(word, "verify") == 0 ||
+				       strcmp(word, "spoil") == 0
+			       ? 0 : -EINVAL;
 	}
 	value++;
 	if (strncmp(word, "report=", 7) == 0) {

@@ -375,11 +375,11 @@ static void scan_for_lost(struct workload *workload)
 static int churn(struct workload *workload)
 {
 	struct guestbus_channel *channel;
-	uint32_t gpadl;
+	uint32_t lane = (uint32_t)(workload->result.churned % workload->lanes), gpadl;
 	int error;
 
-	channel = guestscsi_bus_channel(workload->scsi,
-					(uint32_t)(workload->result.churned % workload->lanes));
+	/* One that is being rescinded answers with a refusal; the first one stays. */
+	channel = guestscsi_bus_channel(workload->scsi, workload->lane[lane].poisoned ? 0 : lane);
 	if (workload->result.churned++ & 1)
 		return guestbus_modify(channel,
 				       (channel->vp + 1) % softvm_vps(guestbus_vm(channel->bus)));
@@ -397,6 +397,19 @@ static void on_poison_done(struct guestscsi_request *request)
 		workload->result.refused++;
 }
 
+/* No server goes on with such a ring: it takes the channel away. */
+static void spoil(struct workload *workload, uint32_t index)
+{
+	struct guestbus_channel *channel = guestscsi_bus_channel(workload->scsi, index);
+	struct guestring_half *out = &channel->ring.out;
+
+	guestscsi_lock(workload->scsi, index);
+	workload->lane[index].poisoned = true;
+	atomic_store(&out->header->write_index, out->size + 8);
+	guestbus_signal(channel);
+	guestscsi_unlock(workload->scsi, index);
+}
+
 /* A command that no disk knows: in a sabotaged server it ends who executes it. */
 static int poison(struct workload *workload)
 {
@@ -405,6 +418,11 @@ static int poison(struct workload *workload)
 	struct guestscsi_request *request = &lane->poison;
 	int error;
 
+	if (workload->options.spoil) {
+		workload->result.poisoned++;
+		spoil(workload, index);
+		return 0;
+	}
 	*request = (struct guestscsi_request){.cdb = {0xDE}, .cdb_bytes = 16,
 					      .lun = workload->options.lun,
 					      .direction = GUESTSCSI_NO_DATA,
