@@ -5,8 +5,9 @@
 # usage: run-bed.sh --scenario FILE --out DIR [--build-a DIR] [--build-b DIR] [--timeout SECONDS] [--vps N]
 #                   [--cache DIR] [--env NAME=VALUE]... [--file SOURCE:NAME]... [--append WORDS] [--raw-mb N] [--ext4-mb N] [--keep-disks]
 #
-# DIR gets console.log (all that L1 said), and the disks as the run left them: raw.img (L1's /dev/vda) and ext4.img
-# (/dev/vdb, with a fresh ext4 unless --keep-disks). WORDS go to L1's kernel. Lines that start with HF are shown as they come.
+# DIR gets console.log (all that L1 said), silent.log (the CPU's registers, three times, of a machine that fell silent), and
+# the disks as the run left them: raw.img (L1's /dev/vda) and ext4.img (/dev/vdb, with a fresh ext4 unless --keep-disks).
+# WORDS go to L1's kernel. Lines that start with HF are shown as they come.
 # Exit status: the scenario's; 124 if the time was up; 125 if L1 ended without a word; 1 if it could not be started.
 set -eu
 me=run-bed
@@ -83,7 +84,7 @@ make_disks() {
 show='HF[A-Z]+ |Kernel panic|BUG:|Oops|WARNING: CPU|qemu-system'
 
 console=$out/console.log
-trap 'rm -f "$out/l1.cpio" "$out/qemu.status"' EXIT
+trap 'rm -f "$out/l1.cpio" "$out/qemu.status" "$out/monitor"' EXIT
 
 # One run of the emulated machine; the status that it told, 124 (time is up), 125 (it died), or 1.
 machine() {
@@ -100,6 +101,9 @@ machine() {
 			[ "$now" -gt 0 ] || [ $silent -lt 60 ] || break
 			before=$now
 		done
+		for _ in 1 2 3; do
+			"$here/ask-qemu.py" "$out/monitor" "info registers" || true
+		done >"$out/silent.log" 2>&1
 		kill "$(cat "$out/qemu.pid")"
 	) >/dev/null 2>&1 &
 	watchdog=$!
@@ -111,8 +115,9 @@ machine() {
 		# cache=writeback: L1 may use O_DIRECT, and its flushes reach the host's disk.
 		timeout -k 5 "$timeout" "$cache/qemu/run" -machine q35 -accel tcg,thread=single -cpu EPYC,+svm,+npt,-xsave -smp 1 -m 1536 \
 			-nodefaults -display none -serial stdio -no-reboot -pidfile "$out/qemu.pid" \
+			-monitor "unix:$out/monitor,server=on,wait=off" \
 			-kernel "$cache/kernel/vmlinux" -initrd "$out/l1.cpio" \
-			-append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off cryptomgr.notests tsc=reliable $append" \
+			-append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off cryptomgr.notests tsc=reliable nokaslr $append" \
 			-drive "if=none,id=raw,file=$out/raw.img,format=raw,cache=writeback" -device virtio-blk-pci,drive=raw \
 			-drive "if=none,id=ext4,file=$out/ext4.img,format=raw,cache=writeback" -device virtio-blk-pci,drive=ext4 \
 			</dev/null 2>"$out/qemu.err" || status=$?
