@@ -107,7 +107,8 @@ static bool load_blob(struct load *l, const char *what, sm_blob *ret)
 	*ret = world_blob_new(l->w, t.body, t.n);
 	if (*ret == 0)
 		return refuse(l, "%s: %" PRIu64 " bytes, but only %u chunks of %u are free",
-			      named(l, what), t.n, world_blob_room(l->w), (unsigned)LIMIT_BLOB_CHUNK);
+			      named(l, what), t.n, world_blob_room(l->w),
+			      (unsigned)LIMIT_BLOB_CHUNK);
 	return true;
 }
 
