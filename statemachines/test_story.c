@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 enum { TEXT_MAX = 1 << 20, PACKED_MAX = 8 << 20 };
+enum { MUTED_RESTORES = 8 };    /* of the turns that are not told, one in so many */
 
 struct story {
 	struct world *world, *spare;
@@ -266,7 +267,7 @@ void story_raise(struct story *s, uint16_t kind, uint16_t index, uint16_t code, 
 	memcpy(payload, fixed, fixed_len);
 	if (len)
 		memcpy(payload + fixed_len, tail, len);
-	if (s->restoring) {
+	if (s->restoring && (!s->muted || s->seq % MUTED_RESTORES == 0)) {
 		s->seq--;
 		save_and_restore(s);
 		s->seq++;

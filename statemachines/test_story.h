@@ -2,9 +2,10 @@
  * step and effect comes out as a line of text.
  *
  * A story is a function that raises events. It is told twice: straight, and
- * with the whole world saved, thrown away and restored before each turn; both
- * must read the same, and as the file stories/NAME.txt. With the environment
- * variable HOLDFAST_WRITE_STORIES the file is written instead of compared. */
+ * with the whole world saved, thrown away and restored before each turn (of those
+ * that are muted, before some); both must read the same, and as the file
+ * stories/NAME.txt. With the environment variable HOLDFAST_WRITE_STORIES the file
+ * is written instead of compared. */
 #ifndef STATEMACHINES_TEST_STORY_H
 #define STATEMACHINES_TEST_STORY_H
 
