@@ -30,6 +30,15 @@ static uint64_t checkpointed(const struct log_writer *lw, const struct custody *
 	return lw->end - half;
 }
 
+/* For the handler of fatal signals, and for whoever kills this process. */
+static void at_step(struct lane *l, uint64_t seq, uint32_t effect)
+{
+	l->point.effect = effect;
+	l->point.seq = seq;
+	atomic_store_explicit(&l->c->h->step_effect, effect, memory_order_relaxed);
+	atomic_store_explicit(&l->c->h->step_seq, seq, memory_order_relaxed);
+}
+
 void lane_start(struct lane *l, struct custody *c, struct world *w, const struct slot_codec *codec,
 		const struct lane_ops *ops, void *hands, uint32_t epoch, const struct follower *f)
 {
@@ -38,6 +47,8 @@ void lane_start(struct lane *l, struct custody *c, struct world *w, const struct
 	slot_drop_refused(c, &f->cut);
 	log_writer_init(&l->log, &c->lane_words[0], c->lane_ring, 0, f->reader.position,
 			f->reader.chain, slot_keep(c));
+	at_step(l, 0, 0);
+	atomic_store(&c->h->step_epoch, epoch);
 	l->seq = world_lane_const(w)->seq;
 	l->checkpointed = checkpointed(&l->log, c);
 }
@@ -100,9 +111,9 @@ static void perform_all(struct lane *l, uint64_t seq, const uint8_t *bytes, uint
 	struct effect e;
 	bool bad;
 
-	l->point.seq = seq;
+	at_step(l, seq, 0);
 	while (effect_next(world_registry(l->world), bytes, len, seq, &at, &n, &e, &bad)) {
-		l->point.effect = n;
+		at_step(l, seq, n);
 		l->ops->perform(l->hands, &e, redo);
 	}
 	fact(!bad);
@@ -154,12 +165,11 @@ static void step_staged(struct lane *l, unsigned first, unsigned n, enum log_typ
 		if (l->recovering && faults_twice(l->c, h->seq, 0))
 			h = replace_event(l, h);
 		ev = event_of(h, h + 1);
-		l->point.effect = 0;
-		l->point.seq = ev.seq;
+		at_step(l, ev.seq, 0);
 		t = world_turn(l->world, &ev);
 		ret_at[i] = append_turn(l, type, ev.seq, ev.time_ns, &t);
 	}
-	l->point.seq = 0;
+	at_step(l, 0, 0);
 	log_commit(&l->log);
 }
 
@@ -215,7 +225,7 @@ static void perform_staged(struct lane *l, unsigned n, const uint64_t *confirm, 
 		perform_all(l, h->seq, p + sizeof(struct log_confirm),
 			    h->len - (uint32_t)sizeof(struct log_confirm), i < redo);
 	}
-	l->point.seq = 0;
+	at_step(l, 0, 0);
 	l->ops->flush(l->hands);
 }
 
@@ -416,15 +426,15 @@ static void perform_again(struct lane *l, struct voided *v, const struct log_rec
 	    is_rejected(v->f, h->seq))
 		return;
 	payload += sizeof(struct log_confirm);
-	l->point.seq = h->seq;
+	at_step(l, h->seq, 0);
 	while (effect_next(world_registry(l->world), payload, len, h->seq, &at, &n, &e, &bad)) {
-		l->point.effect = n;
+		at_step(l, h->seq, n);
 		if (!is_void(v, effect_id(&e)))
 			l->ops->perform(l->hands, &e, true);
 		else if (v->n_machines < ARRAY_LEN(v->machine))
 			v->machine[v->n_machines++] = e.head;
 	}
-	l->point.seq = 0;
+	at_step(l, 0, 0);
 	fact(!bad);
 }
 

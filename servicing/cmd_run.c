@@ -4,6 +4,7 @@
  * path again. */
 #include "servicing/commands.h"
 #include "servicing/console_client.h"
+#include "servicing/notify.h"
 #include "servicing/run_config.h"
 
 #include "engine/fact.h"
@@ -158,6 +159,7 @@ static void build_arguments(struct arguments *a, const struct run_config *rc, co
 		add(a, "--force-kvm", NULL);
 	if (rc->standby)
 		add(a, "--standby", NULL);
+	addf(a, "--watchdog", "%u", rc->watchdog_s);
 	if (rc->fill)
 		add(a, "--paravisor-fill", rc->fill);
 	addf(a, "--config-fd", "%d", rc->config_fd);
@@ -248,15 +250,18 @@ int cmd_run(int argc, char **argv)
 		return r;
 	if (run_config_open(&rc) < 0 || make_state_dir(rc.state, &dir) < 0)
 		return 1;
+	notify_take_environment();
 	pid = start_partition(&rc);
 	if (pid < 0) {
 		forget_state_dir(&dir);
 		return 1;
 	}
 	run_config_close(&rc);
+	notify_begin(rc.state);
 	r = console_run(rc.state, true, &ended);
 	if (!ended)
 		return r;
+	notify_end();
 	status = reap_partition(pid);
 	return r ? r : status;
 }

@@ -63,6 +63,7 @@ static void add_ownership(cJSON *tree, const struct custody *c)
 	decode_number(o, "vp_stopped", atomic_load(&c->h->vp_stopped));
 	decode_number(o, "vp_wait_ns_max", atomic_load(&c->h->vp_wait_ns_max));
 	decode_number(o, "death_ns", atomic_load(&c->h->death_ns));
+	decode_number(o, "decided_ns", atomic_load(&c->h->decided_ns));
 	decode_number(o, "served_ns", atomic_load(&c->h->served_ns));
 }
 

@@ -92,6 +92,8 @@ static enum outcome look_at_word(struct paravisor *p, uint64_t word)
 	}
 	if (OWNER_STATE(word) == OWNER_TAKING && OWNER_SLOT(word) == p->slot) {
 		mine = lock(p) && follower_take(p);
+		if (!p->cause[0])
+			atomic_store(&p->c.h->decided_ns, atomic_load(&p->c.h->death_ns));
 		if (mine && !p->cause[0])
 			snprintf(p->cause, sizeof(p->cause), "the new owner died at turn %" PRIu64,
 				 world_lane_const(p->world)->seq);
@@ -121,6 +123,7 @@ static enum outcome take_back(struct paravisor *p, bool ask)
 	uint64_t epoch = OWNER_EPOCH(word);
 	enum outcome o = GOES_ON;
 
+	atomic_store(&p->c.h->decided_ns, mono_now_ns());
 	if (ask) {
 		atomic_store(&p->c.h->return_ask, WIRE_ASK(epoch, p->slot));
 		hands_kick_owner(p->hands);
@@ -149,7 +152,7 @@ static bool stands_still(struct paravisor *p, uint64_t word)
 	uint64_t beat = atomic_load_explicit(&owner->heartbeat_ns, memory_order_relaxed);
 	uint64_t now = mono_now_ns(), owned = p->watch_ns;
 
-	if (OWNER_STATE(word) != OWNER_OWNED)
+	if (OWNER_STATE(word) != OWNER_OWNED || atomic_load(&p->c.h->unwatched))
 		return false;
 	if (beat < owned)
 		beat = owned;

@@ -131,6 +131,16 @@ static int set_vps(struct run_config *rc, const char *text)
 	return 0;
 }
 
+static int set_watchdog(struct run_config *rc, const char *text)
+{
+	unsigned long long n;
+	int r = command_number("run", "watchdog", text, RUN_WATCHDOG_MAX, &n);
+
+	if (r == 0)
+		rc->watchdog_s = (unsigned)n;
+	return r;
+}
+
 static int take_option(struct run_config *rc, int option, char *value)
 {
 	switch (option) {
@@ -162,6 +172,8 @@ static int take_option(struct run_config *rc, int option, char *value)
 	case 'y':
 		rc->standby = true;
 		return 0;
+	case 'w':
+		return set_watchdog(rc, value);
 	case 'p':
 		rc->fill = value;
 		return 0;
@@ -208,7 +220,8 @@ int run_config_parse(struct run_config *rc, int argc, char **argv)
 {
 	int option, r;
 
-	*rc = (struct run_config){ .cmdline = "", .memory = 512ull << 20, .vps = 1, .backend = 1,
+	*rc = (struct run_config){ .cmdline = "", .memory = 512ull << 20, .vps = 1,
+				   .watchdog_s = RUN_WATCHDOG_S, .backend = 1,
 				   .kernel_fd = -1, .initrd_fd = -1, .exe_fd = -1,
 				   .config_fd = -1 };
 	snprintf(rc->state, sizeof(rc->state), "/run/holdfast-%d", (int)getpid());

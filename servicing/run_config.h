@@ -10,7 +10,8 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-enum { RUN_FDS_MAX = LIMIT_DISKS + 8, RUN_CMDLINE_MAX = 900 };
+enum { RUN_FDS_MAX = LIMIT_DISKS + 8, RUN_CMDLINE_MAX = 900,
+       RUN_WATCHDOG_S = 2, RUN_WATCHDOG_MAX = 3600 };
 
 struct run_config {
 	const char *kernel, *initrd, *cmdline;
@@ -19,6 +20,7 @@ struct run_config {
 	char name[64];
 	uint64_t memory;
 	unsigned vps, backend;              /* 1 kvm, 2 soft */
+	unsigned watchdog_s;                /* an owner that stands still so long is killed; 0 never */
 	bool hugetlb, force_kvm, standby;
 	struct {
 		struct disk_option option;

@@ -233,7 +233,11 @@ static bool is_returning(const struct paravisor *p)
  * the other one has it. Forward, this process promises to vote. */
 static bool flip(struct paravisor *p, bool back)
 {
-	atomic_store(&p->c.h->flip_stop_ns, mono_now_ns());
+	uint64_t now = mono_now_ns();
+
+	atomic_store(&p->c.h->flip_stop_ns, now);
+	if (back && atomic_load(&p->c.h->return_ask) >> 32 != p->epoch)
+		atomic_store(&p->c.h->decided_ns, now);
 	p->flip_asked = false;
 	while (p->lane.n && !p->lane.refused)
 		lane_settle(&p->lane);

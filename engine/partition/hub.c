@@ -97,6 +97,7 @@ static bool look(struct partition *p)
 	again |= spawn_standby(p);
 	control_reports(p);
 	control_console(p);
+	watchdog_look(p);
 	return again | any_gone_pending(p);
 }
 
@@ -149,10 +150,11 @@ int hub_run(struct partition *p)
 		bool again = look(p);
 		uint32_t n = fill(p, fds);
 		uint32_t clients = control_poll(p, fds + n);
+		int wait = again ? PARTITION_POLL_MS : watchdog_wait_ms(p);
 
 		if (atomic_load(&p->ending))
 			break;
-		if (poll(fds, n + clients, again ? PARTITION_POLL_MS : -1) < 0 && errno != EINTR)
+		if (poll(fds, n + clients, wait) < 0 && errno != EINTR)
 			return -errno;
 		drain(p->part_fd);
 		drain(p->wake_fd);

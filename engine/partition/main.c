@@ -45,7 +45,7 @@ void partition_log(const char *format, ...)
 enum option_code {
 	OPT_STATE_DIR, OPT_BACKEND, OPT_MEMORY, OPT_VPS, OPT_NAME, OPT_HUGETLB, OPT_CONFIG_FD,
 	OPT_FD, OPT_EXE_FD, OPT_READY_FD, OPT_GUEST_FD, OPT_CMDLINE, OPT_FORCE_KVM,
-	OPT_FILL, OPT_STANDBY,
+	OPT_FILL, OPT_STANDBY, OPT_WATCHDOG,
 	OPT_END,
 };
 
@@ -65,6 +65,7 @@ static const struct option OPTIONS[] = {
 	{ "force-kvm", no_argument, NULL, OPT_FORCE_KVM },
 	{ "paravisor-fill", required_argument, NULL, OPT_FILL },
 	{ "standby", no_argument, NULL, OPT_STANDBY },
+	{ "watchdog", required_argument, NULL, OPT_WATCHDOG },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -160,6 +161,10 @@ static int parse_one(int code, const char *arg, struct options *o, struct named_
 	case OPT_STANDBY:
 		o->standby = true;
 		return 0;
+	case OPT_WATCHDOG:
+		error = parse_number(arg, PARTITION_WATCHDOG_MAX, &n);
+		o->watchdog_ns = n * UINT64_C(1000000000);
+		return error;
 	default:
 		return -EINVAL;
 	}
@@ -184,7 +189,7 @@ static int parse(int argc, char **argv, struct options *o, struct named_fds *nam
 		partition_log("usage: holdfast-partition --state-dir DIR --backend kvm|soft "
 			      "--memory BYTES --vps N --name S [--hugetlb] --config-fd N "
 			      "[--fd NAME=N]... --exe-fd N --ready-fd N [--guest-fd N] "
-			      "[--cmdline S] [--force-kvm] [--standby] "
+			      "[--cmdline S] [--force-kvm] [--standby] [--watchdog S] "
 			      "[--paravisor-fill BYTE]");
 		return -EINVAL;
 	}

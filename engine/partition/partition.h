@@ -25,6 +25,7 @@ enum {
 	PARTITION_POLL_MS = 20,       /* slow poll while something waits (protocol.md B.1) */
 	PARTITION_STUCK_POLLS = 50,   /* a slot busy for 1 s: interrupt again (B.1) */
 	PARTITION_FAULTS = 3,         /* DESIGN §2: three faults in 10 s */
+	PARTITION_WATCHDOG_MAX = 3600, /* s; who waits longer wants --watchdog 0 */
 };
 _Static_assert(WIRE_FD_BASE + LIMIT_FDS <= PARTITION_FD_FREE, "rows and sources must not overlap");
 
@@ -55,6 +56,7 @@ struct child {
 	bool ready_told;              /* OP_SUCCESSOR_READY was posted */
 	bool died_owner;              /* the sentinel saw it die while it owned */
 	bool gave_up;                 /* it ended by itself, with a status */
+	bool stood_still;             /* the watchdog killed it */
 	pid_t pid;
 	int pidfd;
 	uint32_t role, exe_row;
@@ -68,6 +70,7 @@ struct options {
 	uint64_t memory;
 	uint32_t vps;
 	bool hugetlb, force_kvm, standby;
+	uint64_t watchdog_ns;         /* an owner that stands still so long is killed; 0: never */
 	int config_fd, exe_fd, ready_fd, guest_fd;
 };
 
@@ -100,6 +103,10 @@ struct partition {
 	uint32_t next_slot;
 	uint64_t fault_ns[PARTITION_FAULTS];
 	uint64_t standby_ns;          /* no standby is started before */
+	struct {                      /* of the watchdog; hub */
+		uint64_t next_ns, word, beat;
+		unsigned knocks;      /* at one that did not move since */
+	} watch;
 	_Atomic uint32_t kill_stamped; /* slot + 1 whose death_ns CONTROL_KILL stamped */
 	pthread_t sentinel;
 	_Atomic int guest_pidfd;       /* of a soft guest, or -1 */
@@ -206,6 +213,12 @@ void control_reports(struct partition *p);
 void control_console(struct partition *p);
 /* The VM has ended: everybody is told. */
 void control_ended(struct partition *p);
+
+/* watchdog.c, hub: looks whether the owner's loop turns, and kills one that was
+ * knocked at and does not. */
+void watchdog_look(struct partition *p);
+/* When it wants to look again: as the timeout of poll(2). */
+int watchdog_wait_ms(const struct partition *p);
 
 /* ownership.c */
 int ownership_start(struct partition *p);

@@ -290,6 +290,7 @@ static void fill_header(struct partition *p)
 	struct timespec t;
 
 	clock_gettime(CLOCK_REALTIME, &t);
+	h->unwatched = p->o.watchdog_ns == 0;
 	h->wall_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 	h->mono_base_ns = mono_now_ns();
 	h->vps = p->o.vps;

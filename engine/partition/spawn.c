@@ -310,7 +310,7 @@ static void ended(struct partition *p, uint32_t slot, const siginfo_t *end)
 	say_why(p, slot, end);
 	if (was_owner(p, slot)) {
 		partition_log("paravisor %d (slot %u), the owner, ended: %s", c->pid, slot, c->why);
-		if (!killed)
+		if (!killed || c->stood_still)
 			ownership_fault(p);
 	} else if (state != PROC_OWNER && state != PROC_RETIRED) {
 		/* A successor, or a predecessor: the machine knows which, if any. */

@@ -137,6 +137,13 @@ struct wire_header {
 	_Atomic uint32_t vote_futex;             /* bumped and woken after each move of `vote` */
 	_Atomic uint64_t return_ask;             /* WIRE_ASK(epoch, slot): the owner is to flip to `slot`; predecessor */
 	_Atomic uint64_t kill_ask;               /* WIRE_ASK(epoch, slot): the partition is to kill this owner; a follower */
+	_Atomic uint64_t decided_ns;             /* CLOCK_MONOTONIC: the guest was to go back; whoever wanted it */
+
+	/* What the owner of step_epoch steps or performs: who kills it tells by it
+	 * what the fault was about. As struct fault_point. */
+	_Atomic uint64_t step_seq;
+	_Atomic uint32_t step_effect, step_epoch;
+	_Atomic uint32_t unwatched;              /* 1: nobody is killed for standing still (a debugger); partition */
 };
 
 /* ---- declared state: written by the owner, read by the partition ----------- */

@@ -48,7 +48,7 @@ archive() {
 A=$SABOTAGE/holdfast
 for how in action hand; do
 	STATE=$WORK/$how DISK=$WORK/disk.$how REPORT=$WORK/report.$how
-	HOLDFAST_SABOTAGE=$how start_vm 4 64M "load depth=16 channels=3 seconds=4 region=12M poison=1000"
+	HOLDFAST_SABOTAGE=$how start_vm 4 64M "load depth=16 channels=3 seconds=4 region=12M poison=1000 poison_how=$([ $how = hand ] && echo 2 || echo 0)"
 	archive
 	until_counter quarantines 1
 	[ "$(counter faults)" -eq 2 ] || fail "$how: $(counter faults) deaths, not 2"

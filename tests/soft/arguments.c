@@ -29,8 +29,10 @@ void arguments_usage(FILE *file)
 	      "(bench: 0)\n"
 	      "  churn=MS     a channel message that often; lost=30 s; patience=120 s\n"
 	      "  poison=MS    so long after the start a command of operation code 0xDE on the last\n"
-	      "               channel, which may be rescinded for it; poisons=1: on so many channels\n"
+	      "               channel, which may be rescinded for it; poisons=1: on so many channels;\n"
+	      "               poison_how=0: its second byte (0 dies in the action, 1 loops there, 2 is answered)\n"
 	      "  spoil        poison is a write index outside the ring: the channel is rescinded\n"
+	      "  reset=MS     so long after the load began the VM is reset, once\n"
 	      "  kind=gpadl|teardown|modify|open (one-message)\n"
 	      "  report=FILE  the JSON line, and FILE.generations for softchk\n"
 	      "  verify       read everything back at the end (load: always); serial: line to COM1 "
@@ -86,8 +88,10 @@ static int set_number(struct arguments *a, const char *name, size_t length, cons
 		{"flush", 0, UINT32_MAX, &a->load.flush_every, NULL, NULL},
 		{"churn", 0, 1000000, &a->load.churn_ms, NULL, NULL},
 		{"poison", 0, 1000000, &a->load.poison_ms, NULL, NULL},
+		{"poison_how", 0, 255, &a->load.poison_how, NULL, NULL},
 		{"poisons", 1, 8, &a->load.poisons, NULL, NULL},
 		{"lost", 1, 3600, &a->load.lost_s, NULL, NULL},
+		{"reset", 0, 1000000, &a->reset_ms, NULL, NULL},
 		{"patience", 5, 36000, &a->patience_s, NULL, NULL},
 	};
 	uint64_t number;

@@ -21,6 +21,7 @@ struct arguments {
 	enum mode mode;
 	const char *mode_name, *report;
 	uint32_t controller, controllers, channels, ring_bytes, patience_s;
+	uint32_t reset_ms; /* 0: never */
 	bool serial;
 	bool open_message; /* one-message: OPENCHANNEL, in place of `message` */
 	enum single_message message;

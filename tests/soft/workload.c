@@ -423,7 +423,8 @@ static int poison(struct workload *workload)
 		spoil(workload, index);
 		return 0;
 	}
-	*request = (struct guestscsi_request){.cdb = {0xDE}, .cdb_bytes = 16,
+	*request = (struct guestscsi_request){.cdb = {0xDE, (uint8_t)workload->options.poison_how},
+					      .cdb_bytes = 16,
 					      .lun = workload->options.lun,
 					      .direction = GUESTSCSI_NO_DATA,
 					      .done = on_poison_done, .context = workload};
