@@ -6,6 +6,7 @@
 #include "engine/partition/partition.h"
 #include "sim/boot.h"
 #include "sim/keep.h"
+#include "sim/moment.h"
 #include "sim/oracle.h"
 #include "sim/plan.h"
 #include "sim/programs.h"
@@ -22,9 +23,11 @@ enum {
 	SMALL_LOG = 4 << 20, DISKS = 2,
 };
 
+#define WATCHDOG_NS UINT64_C(2000000000)
+
 static struct partition partition;
 static struct wire_notice config[DISKS + 2];
-static char words[WORDS][WORD], command_line[WORDS * WORD];
+static char words[WORDS][WORD], command_line[(WORDS + 4) * WORD];
 
 void partition_log(const char *format, ...)
 {
@@ -118,7 +121,8 @@ static struct rec_service_ask draw_ask(void)
 static void service(struct wire_notice *n, enum program to)
 {
 	static const char expected[] = "scsi.GUEST_WRITE.tail";
-	struct rec_service_ask ask = options.scenario ? scenario_ask() : draw_ask();
+	struct rec_service_ask ask = options.scenario ? scenario_ask()
+				   : moment_any() ? moment_ask() : draw_ask();
 	int row = spawn_exe_row(&partition, object_open(OBJECT_EXE, to));
 
 	if (row < 0)
@@ -129,6 +133,17 @@ static void service(struct wire_notice *n, enum program to)
 	n->bytes = sizeof(ask) + sizeof(expected);
 	memcpy(n->data, &ask, sizeof(ask));
 	memcpy(n->data + sizeof(ask), expected, sizeof(expected));
+}
+
+uint16_t __wrap_posted_put(struct partition *p, uint32_t vp, uint64_t control, uint64_t gpa);
+uint16_t __real_posted_put(struct partition *p, uint32_t vp, uint64_t control, uint64_t gpa);
+
+uint16_t __wrap_posted_put(struct partition *p, uint32_t vp, uint64_t control, uint64_t gpa)
+{
+	uint16_t status = __real_posted_put(p, vp, control, gpa);
+
+	moment_posted();
+	return status;
 }
 
 static unsigned program_of_owner(void)
@@ -282,6 +297,8 @@ static void write_words(void)
 		strcat(command_line, words[i]);
 		strcat(command_line, i + 1 < n ? " " : "");
 	}
+	if (options.guest_words)
+		snprintf(command_line + strlen(command_line), WORD * 4, " %s", options.guest_words);
 }
 
 static void write_config(void)
@@ -354,7 +371,8 @@ static void *run_partition(void *unused)
 
 	(void)unused;
 	p->o = (struct options){ .state_dir = "sim", .name = "sim", .cmdline = command_line,
-				 .backend = &BACKEND_SOFT, .memory = MEMORY, .config_fd = -1 };
+				 .backend = &BACKEND_SOFT, .memory = MEMORY, .config_fd = -1,
+				 .watchdog_ns = WATCHDOG_NS };
 	p->o.vps = options.scenario ? 2 : 1 + (uint32_t)chance_below(&kernel.data, 4);
 	p->backend = p->o.backend;
 	p->dir_fd = object_open(OBJECT_SINK, 0);
@@ -376,9 +394,12 @@ static void *run_partition(void *unused)
 	oracle_start(&p->c);
 	keep_start(&p->c);
 	plan_start(&p->c);
+	moment_start(&p->c);
 	start_first(p);
 	hub_run(p);
 	oracle_guest(atomic_load(&p->exit_status));
+	oracle_cuts();
+	moment_end();
 	run_done();
 	return NULL;
 }

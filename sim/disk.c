@@ -42,6 +42,7 @@ static struct {
 	int16_t file[LIMIT_FDS];      /* registered: objects, -1 none */
 	struct request request[REQUESTS];
 	uint16_t heap[REQUESTS + 1];  /* by due; [1] is the next */
+	bool stuck;                   /* nothing is completed */
 	unsigned n;
 	uint16_t unused[REQUESTS];
 	unsigned n_unused;
@@ -259,9 +260,18 @@ static void complete(uint16_t index)
 	kernel_events.completions++;
 }
 
+void disk_stick(bool stuck)
+{
+	uring.stuck = stuck;
+	kernel.next_tick = kernel.now;
+}
+
 uint64_t disk_run(void)
 {
 	bool any = false;
+
+	if (uring.stuck)
+		return UINT64_MAX;
 
 	while (uring.n && uring.request[uring.heap[1]].due <= kernel.now) {
 		complete(pop());

@@ -157,6 +157,8 @@ struct fiber *fiber_new(struct process *p, void *(*entry)(void *), void *argumen
 	f->state = FIBER_RUNNABLE;
 	f->ended = false;
 	kernel.runnable |= UINT64_C(1) << f->id;
+	if (kernel.holds_new)
+		kernel.held |= UINT64_C(1) << f->id;
 	p->fibers++;
 	return f;
 }
@@ -167,6 +169,7 @@ _Noreturn void fiber_exit(void)
 
 	f->state = FIBER_FREE;
 	kernel.runnable &= ~(UINT64_C(1) << f->id);
+	kernel.held &= ~(UINT64_C(1) << f->id);
 	if (f->process->alive)
 		f->process->fibers--;
 	f->ended = true;
@@ -228,6 +231,27 @@ void fiber_yield(void)
 	to_scheduler();
 }
 
+void process_hold(struct process *p)
+{
+	for (unsigned i = 0; i < SIM_FIBERS; i++)
+		if (kernel.fiber[i].state != FIBER_FREE && kernel.fiber[i].process == p)
+			kernel.held |= UINT64_C(1) << i;
+}
+
+bool process_is_held(const struct process *p)
+{
+	for (uint64_t set = kernel.held; set; set &= set - 1)
+		if (kernel.fiber[__builtin_ctzll(set)].process == p)
+			return true;
+	return false;
+}
+
+void processes_go(void)
+{
+	kernel.held = 0;
+	kernel.holds_new = false;
+}
+
 void process_pause(struct process *p, uint64_t ns)
 {
 	for (unsigned i = 0; i < SIM_FIBERS; i++) {
@@ -267,11 +291,10 @@ static void expire(void)
 }
 
 /* Any of those that can run: a fixed order would hide races. */
-static struct fiber *choose(void)
+static struct fiber *choose(uint64_t ready)
 {
 	unsigned from = (unsigned)(chance_draw(&kernel.schedule) & (SIM_FIBERS - 1));
-	uint64_t turned = kernel.runnable >> from |
-			  (from ? kernel.runnable << (SIM_FIBERS - from) : 0);
+	uint64_t turned = ready >> from | (from ? ready << (SIM_FIBERS - from) : 0);
 
 	return &kernel.fiber[((unsigned)__builtin_ctzll(turned) + from) % SIM_FIBERS];
 }
@@ -279,13 +302,16 @@ static struct fiber *choose(void)
 void kernel_run(uint64_t (*tick)(void))
 {
 	while (!kernel.over) {
+		uint64_t ready;
+
 		if (kernel.now >= kernel.next_tick)
 			kernel.next_tick = tick();
 		if (kernel.now >= kernel.next_deadline)
 			expire();
 		if (kernel.over)
 			return;
-		if (!kernel.runnable) {
+		ready = kernel.runnable & ~kernel.held;
+		if (!ready) {
 			uint64_t next = kernel.next_deadline < kernel.next_tick
 						? kernel.next_deadline : kernel.next_tick;
 
@@ -294,7 +320,7 @@ void kernel_run(uint64_t (*tick)(void))
 				kernel.now = next;
 			continue;
 		}
-		resume(choose());
+		resume(choose(ready));
 		kernel.now += kernel.slice_ns;
 	}
 }

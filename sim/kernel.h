@@ -53,6 +53,7 @@ struct process {
 	struct lane *lane;            /* once it serves */
 	unsigned begins;              /* times it loaded a checkpoint */
 	bool standby, serves;
+	uint64_t from_seq, from_events; /* where its follower's world and count began */
 	uint64_t allocations, fail_at; /* the allocation that fails; 0 none */
 };
 
@@ -80,6 +81,8 @@ struct sim_kernel {
 	uint64_t steps;               /* times a fiber was resumed */
 	struct fiber fiber[SIM_FIBERS];
 	uint64_t runnable;            /* set of fibers */
+	uint64_t held;                /* of these, the ones that get no processor */
+	bool holds_new;               /* who is started is held */
 	struct fiber *current;
 	struct process *process[SIM_PROCESSES];
 	int n_processes;
@@ -114,6 +117,10 @@ _Noreturn void fiber_exit(void);
 void kernel_run(uint64_t (*tick)(void));
 /* Keeps a process from running for @ns, whatever it waits for. */
 void process_pause(struct process *p, uint64_t ns);
+/* The same until processes_go(); what it waits for comes to pass meanwhile. */
+void process_hold(struct process *p);
+bool process_is_held(const struct process *p);
+void processes_go(void);
 
 /* ---- memory of a process ------------------------------------------------------- */
 void heap_drop(struct process *p);

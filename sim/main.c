@@ -4,6 +4,7 @@
  * Everything but real time depends on the options alone. */
 #include "servicing/commands.h"
 #include "servicing/options.h"
+#include "sim/moment.h"
 #include "sim/one.h"
 #include "sim/programs.h"
 #include "sim/record.h"
@@ -89,6 +90,15 @@ static int take_number(const char *name, uint64_t *ret)
 	return r;
 }
 
+static int take_cut(struct run_options *o)
+{
+	if (o->n_cuts == RUN_CUTS) {
+		fprintf(stderr, "holdfast: sim: --cut: %d at most\n", RUN_CUTS);
+		return EXIT_USAGE;
+	}
+	return take_number("cut", &o->cut[o->n_cuts++]);
+}
+
 static int take_option(int option, struct arguments *a)
 {
 	switch (option) {
@@ -100,6 +110,13 @@ static int take_option(int option, struct arguments *a)
 		return take_number("events", &a->o.events);
 	case 't':
 		return take_number("seconds", &a->seconds);
+	case 'c':
+		return take_cut(&a->o);
+	case 'g':
+		a->o.guest_words = optarg;
+		return 0;
+	case 'w':
+		return moment_add(optarg);
 	case 'a':
 		return take_number("acts", &a->o.plan_limit);
 	case 'k':
@@ -201,9 +218,11 @@ int main(int argc, char **argv)
 	int r;
 
 	argv[0] = name;
+	if (programs_load())
+		return EXIT_FAILED;
 	r = parse(argc, argv, &a);
-	if (r || programs_load())
-		return r ? r : EXIT_FAILED;
+	if (r)
+		return r;
 	if (a.kill_points)
 		return scenario_run(&a.o, a.kill_points, a.kill_from, a.record) ? EXIT_FAILED : 0;
 	for (uint64_t i = 0; i < a.seeds && !failed && !time_is_up(&a); i++, a.o.seed++)

@@ -28,6 +28,7 @@ static struct {
 	bool kept;
 	uint64_t kept_seq, kept_hash;
 	struct world *other[2];   /* of build A and B, for save and restore */
+	struct cut { uint64_t hash; bool by_owner, by_follower; } cut[RUN_CUTS];
 	uint64_t events;
 } oracle;
 static uint8_t packed[2][LIMIT_SLOT_BYTES];
@@ -69,6 +70,64 @@ static uint64_t hash_of(const struct world *w)
 	return hash;
 }
 
+void oracle_follows(const struct follower *f)
+{
+	struct process *p = process_current();
+
+	p->from_seq = world_lane_const(f->world)->seq;
+	p->from_events = f->events;
+}
+
+/* Of an event counted twice, or not at all, the state need not tell. */
+static void check_count(const struct follower *f)
+{
+	const struct process *p = process_current();
+	uint64_t seq = world_lane_const(f->world)->seq;
+
+	if (f->events - p->from_events != seq - p->from_seq)
+		run_failed("turn %llu: a follower counts %llu events from turn %llu on",
+			   (unsigned long long)seq,
+			   (unsigned long long)(f->events - p->from_events),
+			   (unsigned long long)p->from_seq);
+	result.counted++;
+}
+
+static bool owns(const struct process *p)
+{
+	uint64_t word = atomic_load(&oracle.c->h->owner);
+
+	return p->serves && OWNER_SLOT(word) == p->slot && OWNER_STATE(word) == OWNER_OWNED;
+}
+
+static void compare_at(struct cut *cut, uint64_t seq, const struct world *w)
+{
+	bool by_owner = owns(process_current());
+	uint64_t hash = hash_of(w);
+
+	if ((cut->by_owner || cut->by_follower) && hash != cut->hash)
+		run_failed("cut %llu: slot %u has another state", (unsigned long long)seq,
+			   process_current()->slot);
+	cut->hash = hash;
+	*(by_owner ? &cut->by_owner : &cut->by_follower) = true;
+}
+
+void oracle_stepped(const struct world *w)
+{
+	for (unsigned i = 0; i < options.n_cuts; i++)
+		if (world_lane_const(w)->seq == options.cut[i])
+			compare_at(&oracle.cut[i], options.cut[i], w);
+}
+
+void oracle_cuts(void)
+{
+	for (unsigned i = 0; i < options.n_cuts; i++) {
+		if (!oracle.cut[i].by_owner || !oracle.cut[i].by_follower)
+			run_failed("cut %llu: no %s has stepped it", (unsigned long long)options.cut[i],
+				   oracle.cut[i].by_owner ? "follower" : "owner");
+		result.cuts++;
+	}
+}
+
 /* The one that has handed over is there, and has stepped the same turns. */
 static void compare_with_predecessor(const struct lane *l)
 {
@@ -89,7 +148,7 @@ static void compare_with_predecessor(const struct lane *l)
 	}
 }
 
-void oracle_takes_over(struct lane *l)
+void oracle_takes_over(struct lane *l, const struct follower *f)
 {
 	struct process *p = process_current();
 	uint64_t seq = world_lane_const(l->world)->seq;
@@ -97,6 +156,7 @@ void oracle_takes_over(struct lane *l)
 	result.recoveries++;
 	result.fault[FAULT_TAKE_OVER] += p->standby;
 	oracle_owns();
+	check_count(f);
 	compare_with_predecessor(l);
 	if (oracle.kept && oracle.kept_seq == seq) {
 		result.compared++;

@@ -16,7 +16,11 @@ void oracle_start(struct custody *c);
 
 void oracle_process_has(struct world *w);
 void oracle_begins(void);             /* it loads a checkpoint */
-void oracle_takes_over(struct lane *l);
+/* It has, or goes on as a predecessor: from here it counts what it follows. */
+void oracle_follows(const struct follower *f);
+/* It has stepped a turn, as owner or follower. */
+void oracle_stepped(const struct world *w);
+void oracle_takes_over(struct lane *l, const struct follower *f);
 void oracle_serves(void);
 /* Who changes what the guest can see is the one owner. */
 void oracle_owns(void);
@@ -32,6 +36,8 @@ void oracle_batch(void);
 uint64_t oracle_events(void);
 /* The guest has ended: what it has seen, in its own words. */
 void oracle_guest(int status);
+/* Each cut was stepped by the owner and by a follower. */
+void oracle_cuts(void);
 /* Virtual time goes on: does the system? */
 void oracle_time(void);
 

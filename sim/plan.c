@@ -9,6 +9,7 @@
 
 #include "engine/owner.h"
 #include "sim/keep.h"
+#include "sim/moment.h"
 #include "sim/oracle.h"
 #include "sim/programs.h"
 #include "sim/scenario.h"
@@ -139,7 +140,7 @@ static struct process *some_follower(void)
 	return found;
 }
 
-static void ask(enum fault f)
+void plan_ask(enum fault f)
 {
 	if (plan.n_queue == 4)
 		return;
@@ -199,11 +200,11 @@ static void act(enum fault f)
 		kernel.now += chance_below(&plan.chance, JUMP_NS);
 		break;
 	case FAULT_TWICE:
-		ask(other_build());
-		ask(FAULT_REPLACE);
+		plan_ask(other_build());
+		plan_ask(FAULT_REPLACE);
 		break;
 	default:
-		ask(f);
+		plan_ask(f);
 	}
 	count(f);
 }
@@ -251,6 +252,7 @@ uint64_t plan_tick(void)
 		run_failed("no end in sight after %.3f virtual seconds",
 			   (double)(kernel.now - kernel.start) / 1e9);
 	oracle_time();
+	moment_tick();
 	keep_run();
 	return disks < kernel.now + TICK_NS ? disks : kernel.now + TICK_NS;
 }

@@ -12,6 +12,8 @@ bool plan_kills(const struct process *p, enum point at);
 /* A paravisor is spawned. */
 void plan_spawned(struct process *p);
 
+/* The operator is to do this, as soon as the hub looks. */
+void plan_ask(enum fault f);
 /* What the operator wants done next, in the partition's hub; FAULTS: nothing. */
 enum fault plan_operator(void);
 /* The hub is to look at it (boot.c). */

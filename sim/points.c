@@ -35,6 +35,12 @@ int __wrap_follow_begin(struct follower *f, const struct custody *c,
 int __real_follow_begin(struct follower *f, const struct custody *c,
 			const struct slot_codec *codec, void (*fresh)(struct world *w),
 			uint8_t fill, char *why);
+void __wrap_follow_resume(struct follower *f, const struct custody *c, uint64_t position,
+			  uint64_t chain);
+void __real_follow_resume(struct follower *f, const struct custody *c, uint64_t position,
+			  uint64_t chain);
+struct turn __wrap_world_turn(struct world *w, const struct event *e);
+struct turn __real_world_turn(struct world *w, const struct event *e);
 int __wrap_lane_recover(struct lane *l, const struct follower *f);
 int __real_lane_recover(struct lane *l, const struct follower *f);
 void __wrap_log_append(struct log_writer *lw, const struct log_record *h, const void *payload,
@@ -65,16 +71,35 @@ int __wrap_follow_begin(struct follower *f, const struct custody *c,
 			const struct slot_codec *codec, void (*fresh)(struct world *w),
 			uint8_t fill, char *why)
 {
+	int r;
+
 	run_point(POINT_TURN);
 	oracle_begins();
-	return __real_follow_begin(f, c, codec, fresh, fill, why);
+	r = __real_follow_begin(f, c, codec, fresh, fill, why);
+	oracle_follows(f);
+	return r;
+}
+
+void __wrap_follow_resume(struct follower *f, const struct custody *c, uint64_t position,
+			  uint64_t chain)
+{
+	__real_follow_resume(f, c, position, chain);
+	oracle_follows(f);
+}
+
+struct turn __wrap_world_turn(struct world *w, const struct event *e)
+{
+	struct turn t = __real_world_turn(w, e);
+
+	oracle_stepped(w);
+	return t;
 }
 
 int __wrap_lane_recover(struct lane *l, const struct follower *f)
 {
 	int r;
 
-	oracle_takes_over(l);
+	oracle_takes_over(l, f);
 	r = __real_lane_recover(l, f);
 	oracle_serves();
 	return r;
@@ -84,6 +109,8 @@ void __wrap_log_append(struct log_writer *lw, const struct log_record *h, const 
 		       uint32_t len)
 {
 	__real_log_append(lw, h, payload, len);
+	if (h->type == LOG_CONFIRM || h->type == LOG_PROPOSE)
+		run_turn();
 	run_point(POINT_TURN);
 }
 

@@ -48,6 +48,7 @@ static void drop_fibers(struct process *p)
 		f->state = FIBER_FREE;
 		f->ended = true;
 		kernel.runnable &= ~(UINT64_C(1) << f->id);
+		kernel.held &= ~(UINT64_C(1) << f->id);
 	}
 	p->fibers = 0;
 }

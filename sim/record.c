@@ -1,6 +1,8 @@
 /* Lines for people and for tests/soak. */
 #include "sim/record.h"
 
+#include "sim/moment.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,9 +29,9 @@ static void tell_json(FILE *out, const struct run_options *o, const struct run_r
 	fprintf(out,
 		",\"recoveries\":%" PRIu64 ",\"compared\":%" PRIu64 ",\"predicates\":%" PRIu64
 		",\"requests\":%" PRIu64 ",\"verified\":%" PRIu64 ",\"done\":%" PRIu64
-		",\"refused\":%" PRIu64,
+		",\"refused\":%" PRIu64 ",\"cuts\":%" PRIu64 ",\"counted\":%" PRIu64,
 		r->recoveries, r->compared, r->checked, r->completions, r->verified, r->reports[0],
-		r->reports[1]);
+		r->reports[1], r->cuts, r->counted);
 	for (int i = 0; i < FAULTS; i++)
 		fprintf(out, ",\"%s\":%" PRIu64, fault_name((enum fault)i), r->fault[i]);
 	if (r->failed) {
@@ -63,6 +65,12 @@ static void tell_command(FILE *out, const struct run_options *o)
 		fprintf(out, " --acts %" PRIu64, o->plan_limit);
 	if (o->hostile)
 		fputs(" --hostile", out);
+	if (o->guest_words)
+		fprintf(out, " --guest '%s'", o->guest_words);
+	for (unsigned i = 0; i < o->n_cuts; i++)
+		fprintf(out, " --cut %" PRIu64, o->cut[i]);
+	for (unsigned i = 0; moment_text(i); i++)
+		fprintf(out, " --when '%s'", moment_text(i));
 	fputc('\n', out);
 }
 
@@ -76,12 +84,12 @@ void record_tell(const struct run_options *o, const struct run_result *r, bool j
 	} else {
 		printf("seed=%" PRIu64 " events=%" PRIu64 " rate=%.0f/s speedup=%.1f kills=%" PRIu64
 		       " replaced=%" PRIu64 " recoveries=%" PRIu64 " compared=%" PRIu64
-		       " requests=%" PRIu64 " verified=%" PRIu64 "\n",
+		       " requests=%" PRIu64 " verified=%" PRIu64 " cuts=%" PRIu64 "\n",
 		       o->seed, r->events, rate(r),
 		       r->cpu_ns ? (double)r->virtual_ns / (double)r->cpu_ns : 0, kills(r),
 		       r->fault[FAULT_UPGRADE] + r->fault[FAULT_DOWNGRADE] +
 			       r->fault[FAULT_REPLACE],
-		       r->recoveries, r->compared, r->completions, r->verified);
+		       r->recoveries, r->compared, r->completions, r->verified, r->cuts);
 	}
 	fflush(stdout);
 }

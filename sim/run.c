@@ -7,6 +7,7 @@
 
 #include "engine/fact.h"
 #include "sim/keep.h"
+#include "sim/moment.h"
 #include "sim/oracle.h"
 #include "sim/plan.h"
 
@@ -77,6 +78,11 @@ void run_point(enum point p)
 void run_between_batches(void)
 {
 	oracle_batch();
+}
+
+void run_turn(void)
+{
+	moment_turn();
 }
 
 void run_process_ends(struct process *p, int signal)

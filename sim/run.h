@@ -18,6 +18,8 @@ enum fault {
 /* Where a run can be left by a SIGKILL. */
 enum point { POINT_CALL, POINT_TURN, POINT_EFFECT };
 
+enum { RUN_CUTS = 8 };
+
 struct run_options {
 	uint64_t seed, events;
 	uint32_t faults;              /* set of enum fault */
@@ -25,6 +27,9 @@ struct run_options {
 	bool hostile, verbose;
 	bool scenario;                /* the fixed one (scenario.h) */
 	uint64_t kill_at;             /* point of its owners; 0: none */
+	unsigned n_cuts;
+	uint64_t cut[RUN_CUTS];       /* turns at which owner and followers must have one state */
+	const char *guest_words;      /* behind its own; NULL */
 	const char *state_dir;        /* where a failed run leaves its log; NULL */
 };
 
@@ -34,6 +39,7 @@ struct run_result {
 	uint64_t planned;             /* things that the plan has done */
 	uint64_t fault[FAULTS];
 	uint64_t verified, completions, recoveries, compared, checked;
+	uint64_t cuts, counted;       /* equal states at cuts; followers whose count was right */
 	uint64_t reports[2];          /* of the operator: done, refused */
 	struct scenario_result {
 		uint64_t points;      /* that owners came to */
@@ -58,6 +64,8 @@ bool run_allocation_fails(void);
 bool run_wait_is_interrupted(void);
 bool run_wake_up_is_lost(void);
 void run_between_batches(void);
+/* The current process has stepped a turn and staged what it does. */
+void run_turn(void);
 void run_process_ends(struct process *p, int signal);
 
 /* ---- verdicts ------------------------------------------------------------------- */
@@ -75,6 +83,8 @@ _Noreturn void run_report(void);
 void mutex_orphaned(void);            /* sync.c */
 void uring_submitter_died(int pid);   /* disk.c */
 uint64_t disk_run(void);              /* completes what is due; when it wants to run again */
+/* Nothing is completed any more, or again. */
+void disk_stick(bool stuck);
 void disk_make(unsigned index, uint64_t bytes, bool block);
 unsigned disk_under_way(void);
 struct stat;
