@@ -49,9 +49,10 @@ bench: $(BUILD)/a/build.ninja $(BUILD)/b/build.ninja
 	@ninja --quiet -C $(BUILD)/b
 	@tests/bench/bench.sh $(BUILD)/a $(BUILD)/b $(BUILD)/bench.json
 
-soak: $(BUILD)/a/build.ninja $(BUILD)/b/build.ninja
+soak: $(BUILD)/a/build.ninja $(BUILD)/b/build.ninja $(BUILD)/sabotage/build.ninja
 	@ninja --quiet -C $(BUILD)/a
 	@ninja --quiet -C $(BUILD)/b
+	@ninja --quiet -C $(BUILD)/sabotage
 	@tests/soak/soak.sh $(BUILD)/a $(BUILD)/b tests/soak/record.tsv
 
 # Which rows, answers, lines and branches were taken; GUEST: a state directory or

@@ -5,6 +5,8 @@
 #if HOLDFAST_SABOTAGE
 
 #include "devices/hands.h"
+#include "engine/custody.h"
+#include "engine/fact.h"
 #include "statemachines/channel.h"
 #include "statemachines/machines.h"
 #include "statemachines/scsi.h"
@@ -18,21 +20,44 @@
 enum { LEAK_BYTES = 4 << 10 };
 
 static struct {
-	bool read, owner_only;
+	bool owner_only;
 	char kind[16];
 	unsigned long turn, seen;
-	bool planted;
+	bool planted, told;
 } plan;
 
-static void read_plan(void)
+/* @FILE: what stands in its first line now, so that one VM's successors differ. */
+static const char *text_of(const char *text)
 {
-	const char *text = getenv("HOLDFAST_BADBUILD");
+	static char line[64];
+	FILE *f = text && *text == '@' ? fopen(text + 1, "re") : NULL;
 
-	plan.read = true;
+	if (!f)
+		return text;
+	text = fgets(line, sizeof(line), f);
+	fclose(f);
+	return text;
+}
+
+/* Before main(): a paravisor opens nothing. */
+static __attribute__((constructor)) void read_plan(void)
+{
+	const char *text = text_of(getenv("HOLDFAST_BADBUILD"));
+
 	plan.turn = 1;
 	if (!text || sscanf(text, "%15[a-z]@%lu", plan.kind, &plan.turn) < 1)
 		return;
 	plan.owner_only = strstr(text, ",owner") != NULL;
+}
+
+/* When it begins to be bad: what is found later is counted from here. */
+static void tell(const struct world *w)
+{
+	if (!plan.told)
+		fprintf(stderr, "badbuild: %s at turn %llu, %llu ns\n", plan.kind,
+			(unsigned long long)world_lane_const(w)->seq,
+			(unsigned long long)mono_now_ns());
+	plan.told = true;
 }
 
 static void stop_for_ever(void)
@@ -102,25 +127,27 @@ static void plant(const struct world *w)
 	}
 }
 
+static const struct { const char *kind; void (*act)(void); } acts[] = {
+	{ "crash", abort }, { "hang", loop_for_ever }, { "stuck", stop_for_ever }, { "leak", leak },
+};
+
 static void act(const struct world *w)
 {
 	if (plan.seen < plan.turn)
 		return;
-	if (strcmp(plan.kind, "crash") == 0)
-		abort();
-	if (strcmp(plan.kind, "hang") == 0)
-		loop_for_ever();
-	if (strcmp(plan.kind, "stuck") == 0)
-		stop_for_ever();
-	if (strcmp(plan.kind, "leak") == 0)
-		leak();
+	for (size_t i = 0; i < ARRAY_LEN(acts); i++) {
+		if (strcmp(plan.kind, acts[i].kind) != 0)
+			continue;
+		tell(w);
+		acts[i].act();
+	}
 	plant(w);
+	if (plan.planted)
+		tell(w);
 }
 
 void badbuild_turn(struct world *w, bool owner)
 {
-	if (!plan.read)
-		read_plan();
 	if (plan.owner_only && !owner)
 		return;
 	plan.seen++;

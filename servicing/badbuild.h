@@ -1,8 +1,9 @@
 /* servicing/badbuild.h - builds that are bad on purpose, to show what a
  * replacement does with them. Only in a build with -Dsabotage=true, and only as
- * HOLDFAST_BADBUILD says: KIND[@TURN][,owner]. The fault shows at that turn of
- * the process; with `owner` only once it serves, so that following it shows
- * nothing. Kinds: crash, hang, stuck, leak, wrong, scribble, differ.
+ * HOLDFAST_BADBUILD says: KIND[@TURN][,owner], or @FILE with a line of that. The
+ * fault shows at that turn of the process; with `owner` only once it serves, so
+ * that following it shows nothing. It says on standard error when it begins.
+ * Kinds: crash, hang, stuck, leak, wrong, scribble, differ.
  * HOLDFAST_SABOTAGE=rebuild throws the hands away between every two turns. */
 #ifndef SERVICING_BADBUILD_H
 #define SERVICING_BADBUILD_H

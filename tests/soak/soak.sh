@@ -34,6 +34,10 @@ while [ "$n" -lt "$rounds" ]; do
 	tail -n 1 "$record"
 done
 
+# Rollbacks from bad builds, in a record of their own. SOAK_ROLLBACKS=0 leaves them out.
+[ "${SOAK_ROLLBACKS:-1000}" = 0 ] || tests/soak/rollbacks.py "$a" "$(dirname "$a")/sabotage" \
+	"$(dirname "$record")/rollbacks.jsonl" --rollbacks "${SOAK_ROLLBACKS:-1000}"
+
 # Simulation: 10^9 events over 10^4 seeds, in a record of its own beside this one.
 # SOAK_SIM=0 leaves it out.
 [ "${SOAK_SIM:-1}" = 0 ] || tests/soak/sim.py "$a" "$(dirname "$record")/sim.jsonl"

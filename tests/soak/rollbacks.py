@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Rollbacks from builds that are bad on purpose, under verified I/O.
+
+usage: rollbacks.py BUILD-A BUILD-SABOTAGE RECORD [--rollbacks N] [--kinds LIST]
+
+Each is one line of the record, written when the guest of its VM has ended well;
+a run that was interrupted goes on where it stopped, for the same commit. The
+bound counts from the decision to take the guest back to the first look at the
+rings by who has it again; how long the fault was not seen is told apart:
+from the moment when the bad build began to be bad to the decision, and in
+turns. A rollback that is late (--bound) or does not come ends the run."""
+import argparse
+import collections
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
+KINDS = ('crash@1,owner', 'wrong@40,owner', 'crash@1000,owner', 'differ@40,owner',
+         'hang@100,owner', 'scribble@40,owner', 'stuck@100,owner', 'leak@1,owner')
+A_VM = 20            # rollbacks of one VM
+SECONDS_EACH = 2.5   # of load, for each of them: the hangs take 1 s to be seen
+
+
+class Wrong(Exception):
+    pass
+
+
+class Machine:
+    """A VM whose successors are as bad as its file says."""
+
+    def __init__(self, build, sabotage, where, rollbacks):
+        self.exe = os.path.join(build, 'holdfast')
+        self.bad = os.path.join(sabotage, 'holdfast')
+        self.soft = os.path.join(build, 'tests/soft')
+        self.state, self.disk = os.path.join(where, 'state'), os.path.join(where, 'disk')
+        self.plan, self.report = os.path.join(where, 'plan'), os.path.join(where, 'report')
+        with open(self.disk, 'wb') as f:
+            f.truncate(32 << 20)
+        words = (f'load depth=16 channels=2 seconds={int(SECONDS_EACH * rollbacks) + 3} bs=4096 '
+                 f'mix=rw verify region=8388608 report={self.report}')
+        self.run = subprocess.Popen(
+            [self.exe, 'run', '--backend', 'soft', '--kernel', os.path.join(self.soft, 'softload'),
+             '--vps', '2', '--memory', '64M', '--disk', self.disk, '--state', self.state,
+             '--cmdline', words], env={**os.environ, 'HOLDFAST_BADBUILD': '@' + self.plan},
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.until(lambda: os.path.exists(os.path.join(self.state, 'control')), 'it starts', 5)
+        time.sleep(0.5)
+
+    def until(self, is_so, what, seconds):
+        end = time.monotonic() + seconds
+        while not is_so():
+            if time.monotonic() > end or self.run.poll() is not None:
+                raise Wrong(f'waited in vain: {what}')
+            time.sleep(0.02)
+
+    def inspect(self):
+        out = subprocess.run([self.exe, 'inspect', '--state', self.state, '--json'],
+                             capture_output=True, text=True)
+        return json.loads(out.stdout) if out.returncode == 0 else None
+
+    def returns(self):
+        tree = self.inspect()
+        return tree and tree['servicing']['0']['returns']
+
+    def end(self):
+        if self.run.wait() != 0:
+            raise Wrong('the guest was not content')
+        if subprocess.run([os.path.join(self.soft, 'softchk'), self.disk, self.report],
+                          stdout=subprocess.DEVNULL).returncode:
+            raise Wrong('the disk differs from what the guest recorded')
+
+
+def began(machine):
+    """When and at which turn the last bad build began to be bad."""
+    with open(os.path.join(machine.state, 'paravisor.log'), encoding='utf-8') as f:
+        found = re.findall(r'badbuild: \S+ at turn (\d+), (\d+) ns', f.read())
+    return (int(found[-1][0]), int(found[-1][1])) if found else (0, 0)
+
+
+def one(machine, kind):
+    before = machine.returns()
+    with open(machine.plan, 'w', encoding='ascii') as f:
+        f.write(kind + '\n')
+    r = subprocess.run([machine.exe, 'service', '--state', machine.state, '--to', machine.bad,
+                        '--follow-events', '50', '--voting', '1000000', '--probation', '60'],
+                       capture_output=True, text=True)
+    if r.returncode:
+        raise Wrong(f'{kind}: not served by it: {r.stderr}')
+    machine.until(lambda: (machine.returns() or 0) > before, f'{kind}: the way back', 30)
+    tree = machine.inspect()
+    turn, ns = began(machine)
+    owner = tree['ownership']
+    gap = max(tree['gaps'].values(), key=lambda g: g['seq'])
+    return {'kind': kind, 'rollback_ms': (owner['served_ns'] - owner['decided_ns']) / 1e6,
+            'detection_ms': (owner['decided_ns'] - ns) / 1e6, 'turns': gap['seq'] - turn,
+            'why': tree['servicing']['0']['why']}
+
+
+def a_machine(a, first, n):
+    with tempfile.TemporaryDirectory() as where:
+        machine = Machine(a.build, a.sabotage, where, n)
+        rows = []
+        try:
+            for i in range(n):
+                row = one(machine, a.kinds[(first + i) % len(a.kinds)])
+                if row['rollback_ms'] > a.bound:
+                    raise Wrong(f'late: {row}')
+                rows.append(row)
+            machine.end()
+        finally:
+            if machine.run.poll() is None:
+                subprocess.run([machine.exe, 'shutdown', '--state', machine.state, '--power-off'])
+                machine.run.wait()
+    return rows
+
+
+def read(path, commit):
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding='utf-8') as f:
+        return [r for r in map(json.loads, f) if r['commit'] == commit]
+
+
+def quantile(values, q):
+    return sorted(values)[min(len(values) - 1, int(q * len(values)))]
+
+
+def tell(rows):
+    by_kind = collections.defaultdict(list)
+    for r in rows:
+        by_kind[r['kind']].append(r)
+    for kind, some in sorted(by_kind.items()):
+        back, seen = [r['rollback_ms'] for r in some], [r['detection_ms'] for r in some]
+        turns = [r['turns'] for r in some]
+        print(f'{kind:18} n={len(some):4} rollback_ms p50={quantile(back, .5):.3f} '
+              f'p99={quantile(back, .99):.3f} max={max(back):.3f}; detection_ms '
+              f'p50={quantile(seen, .5):.3f} max={max(seen):.3f}; turns at most {max(turns)}')
+    back = [r['rollback_ms'] for r in rows]
+    print(f'{len(rows)} rollbacks: rollback_ms p50={quantile(back, .5):.3f} '
+          f'p99={quantile(back, .99):.3f} max={max(back):.3f}; no guest noticed')
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument('build')
+    p.add_argument('sabotage')
+    p.add_argument('record')
+    p.add_argument('--rollbacks', type=int, default=1000)
+    p.add_argument('--kinds', type=lambda s: s.split('/'), default=KINDS)
+    p.add_argument('--bound', type=float, default=1000., help='ms')
+    a = p.parse_args()
+    commit = subprocess.run(['git', '-C', ROOT, 'describe', '--always', '--dirty'],
+                            capture_output=True, text=True).stdout.strip()
+    rows = read(a.record, commit)
+    while len(rows) < a.rollbacks:
+        try:
+            new = a_machine(a, len(rows), min(A_VM, a.rollbacks - len(rows)))
+        except Wrong as why:
+            print(f'rollbacks: {why}')
+            return 1
+        with open(a.record, 'a', encoding='utf-8') as f:
+            for row in new:
+                f.write(json.dumps({'commit': commit, **row}) + '\n')
+        rows += new
+    tell(rows)
+    return 0
+
+
+sys.exit(main())
