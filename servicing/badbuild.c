@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEAK_BYTES = 4 << 10 };
+enum { LEAK_BYTES = 32 << 10 };
 
 static struct {
 	bool owner_only;

@@ -23,7 +23,7 @@ ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
 KINDS = ('crash@1,owner', 'wrong@40,owner', 'crash@1000,owner', 'differ@40,owner',
          'hang@100,owner', 'scribble@40,owner', 'stuck@100,owner', 'leak@1,owner')
 A_VM = 20            # rollbacks of one VM
-SECONDS_EACH = 2.5   # of load, for each of them: the hangs take 1 s to be seen
+SECONDS_EACH = 2.5   # of load, for each of them (--each): the hangs take 1 s to be seen
 
 
 class Wrong(Exception):
@@ -33,7 +33,7 @@ class Wrong(Exception):
 class Machine:
     """A VM whose successors are as bad as its file says."""
 
-    def __init__(self, build, sabotage, where, rollbacks):
+    def __init__(self, build, sabotage, where, rollbacks, each):
         self.exe = os.path.join(build, 'holdfast')
         self.bad = os.path.join(sabotage, 'holdfast')
         self.soft = os.path.join(build, 'tests/soft')
@@ -41,7 +41,7 @@ class Machine:
         self.plan, self.report = os.path.join(where, 'plan'), os.path.join(where, 'report')
         with open(self.disk, 'wb') as f:
             f.truncate(32 << 20)
-        words = (f'load depth=16 channels=2 seconds={int(SECONDS_EACH * rollbacks) + 3} bs=4096 '
+        words = (f'load depth=16 channels=2 seconds={int(each * rollbacks) + 3} bs=4096 '
                  f'mix=rw verify region=8388608 report={self.report}')
         self.run = subprocess.Popen(
             [self.exe, 'run', '--backend', 'soft', '--kernel', os.path.join(self.soft, 'softload'),
@@ -103,7 +103,7 @@ def one(machine, kind):
 
 def a_machine(a, first, n):
     with tempfile.TemporaryDirectory() as where:
-        machine = Machine(a.build, a.sabotage, where, n)
+        machine = Machine(a.build, a.sabotage, where, n, a.each)
         rows = []
         try:
             for i in range(n):
@@ -152,6 +152,7 @@ def main():
     p.add_argument('record')
     p.add_argument('--rollbacks', type=int, default=1000)
     p.add_argument('--kinds', type=lambda s: s.split('/'), default=KINDS)
+    p.add_argument('--each', type=float, default=SECONDS_EACH, help='seconds of load')
     p.add_argument('--bound', type=float, default=1000., help='ms')
     a = p.parse_args()
     commit = subprocess.run(['git', '-C', ROOT, 'describe', '--always', '--dirty'],
