@@ -240,7 +240,7 @@ uint64_t plan_tick(void)
 
 	result.events = events;
 	if (options.scenario && plan.c && !plan.done && events >= SCENARIO_REPLACED_AT) {
-		ask(FAULT_UPGRADE);
+		plan_ask(FAULT_UPGRADE);
 		count(FAULT_UPGRADE);
 	}
 	if (!options.scenario && plan.c && events >= plan.next_act) {

@@ -312,8 +312,10 @@ static void ended(struct partition *p, uint32_t slot, const siginfo_t *end)
 		partition_log("paravisor %d (slot %u), the owner, ended: %s", c->pid, slot, c->why);
 		if (!killed || c->stood_still)
 			ownership_fault(p);
-	} else if (state != PROC_OWNER && state != PROC_RETIRED) {
-		/* A successor, or a predecessor: the machine knows which, if any. */
+	} else if ((state != PROC_OWNER && state != PROC_RETIRED) ||
+		   atomic_load(&p->c.h->predecessor) == slot + 1) {
+		/* A successor, or a predecessor, which may not have said yet that it
+		 * follows: the machine knows which, if any. */
 		c->gone_pending = true;
 	}
 	if (c->role == ROLE_STANDBY && state == PROC_FAILED)
