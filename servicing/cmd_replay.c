@@ -34,7 +34,7 @@ struct replay {
 	const char *path, *until_text, *show;
 	bool verify, all, progress, reached;
 	enum mode mode;
-	uint64_t to, a, b;
+	uint64_t to, a, b, fill;
 	struct expr *until;
 	struct history h;
 	struct follower f;
@@ -46,11 +46,11 @@ struct replay {
 	uint64_t started_ns;
 };
 
-static bool number(const char *name, const char *text, uint64_t *ret)
+static bool number(const char *name, const char *text, uint64_t most, uint64_t *ret)
 {
 	unsigned long long n;
 
-	if (command_number("replay", name, text, UINT64_MAX, &n))
+	if (command_number("replay", name, text, most, &n))
 		return false;
 	*ret = n;
 	return true;
@@ -68,12 +68,13 @@ static bool take_mode(struct replay *p, int argc, char **argv, enum mode mode)
 	if (mode == MODE_STEP)
 		return true;
 	if (mode != MODE_DIFF)
-		return number(mode == MODE_BREAK ? "break" : "seek-bench", optarg, &p->a);
+		return number(mode == MODE_BREAK ? "break" : "seek-bench", optarg, UINT64_MAX, &p->a);
 	if (optind >= argc) {
 		fprintf(stderr, "holdfast: replay: --diff wants the numbers of two events\n");
 		return false;
 	}
-	return number("diff", optarg, &p->a) && number("diff", argv[optind++], &p->b);
+	return number("diff", optarg, UINT64_MAX, &p->a) &&
+	       number("diff", argv[optind++], UINT64_MAX, &p->b);
 }
 
 static bool take_option(struct replay *p, int argc, char **argv, int option)
@@ -89,7 +90,7 @@ static bool take_option(struct replay *p, int argc, char **argv, int option)
 		p->all = true;
 		return true;
 	case 't':
-		return number("to", optarg, &p->to);
+		return number("to", optarg, UINT64_MAX, &p->to);
 	case 'u':
 		p->until_text = optarg;
 		return true;
@@ -104,6 +105,8 @@ static bool take_option(struct replay *p, int argc, char **argv, int option)
 		return take_mode(p, argc, argv, MODE_BREAK);
 	case 'q':
 		return take_mode(p, argc, argv, MODE_BENCH);
+	case 'f':
+		return number("fill", optarg, UINT8_MAX, &p->fill);
 	default:
 		return false;
 	}
@@ -165,7 +168,7 @@ static int load(struct replay *p, const struct history_state *s)
 {
 	char why[CODEC_WHY];
 
-	world_reset(p->world, 0);
+	world_reset(p->world, (uint8_t)p->fill);
 	follow_pending_clear(&p->f);
 	p->next_checkpoint = p->verify ? history_next_checkpoint(&p->h) : UINT64_MAX;
 	if (!s->bytes) {
@@ -185,7 +188,7 @@ static bool checkpoint_hash(struct replay *p, const struct history_state *s, uin
 {
 	char why[CODEC_WHY];
 
-	world_reset(p->other, 0);
+	world_reset(p->other, (uint8_t)p->fill);
 	return codec_unpack(p->other, s->bytes, s->len, why) == 0 &&
 	       codec_state_hash(p->other, p->packed, LIMIT_SLOT_BYTES, ret) == 0;
 }

@@ -36,7 +36,7 @@ mkdir -p "$out"
 rm -f "$out/console.log" "$out/figures"
 began=$(date +%s)
 status=0
-"$here/run-bed.sh" --scenario "$here/scenario-demo.sh" --out "$out" --cache "$cache" --timeout "$timeout" --vps 2 \
+"$here/run-bed.sh" --scenario "$here/scenario-demo.sh" --out "$out" --cache "$cache" --timeout "$timeout" --vps 2 --result-mb 1024 \
 	--build-a "$a" --build-b "$b" --env "DEMO_SABOTAGE=${DEMO_SABOTAGE:-}" >"$out/shown.log" 2>"$out/bed.err" &
 bed=$!
 # Show what people want to see; the rest is in console.log.
@@ -75,6 +75,9 @@ while IFS='=' read -r key value; do
 	esac
 done <"$out/figures"
 
+# How build b differs, and nothing else does.
+expected='machine=scsi\[[0-9]*\] effect=GUEST_WRITE field=tail'
+
 # From outside.
 if [ "$complete" = yes ]; then
 	"$out/bin/hfverify" "$out/raw.img" || because "raw.img: wrong blocks on the disk"
@@ -91,6 +94,16 @@ if [ "$complete" = yes ]; then
 	else
 		because "ext4.img: the load's file cannot be read"
 	fi
+	# The log of the whole run, by both builds: the same effects but for the one reply in which they differ, and the same
+	# states at its checkpoints.
+	for build in "$a" "$b"; do
+		"$build/holdfast" replay --state "$out/result/archive" --verify --all >"$out/replay.log" 2>&1 || true
+		if ! grep -q '^replay: events=[1-9]' "$out/replay.log" || grep -q '^holdfast: ' "$out/replay.log" ||
+			grep '^divergence ' "$out/replay.log" | grep -q -v "$expected"; then
+			because "the log does not replay by $build: see $out/replay.log"
+		fi
+		echo "demo: by $(basename "$build"): $(tail -n 1 "$out/replay.log"); expected are those of a changed reply"
+	done
 else
 	because "the guest did not tell its results to the end"
 fi

@@ -3,18 +3,20 @@
 # and that runs the scenario.
 #
 # usage: run-bed.sh --scenario FILE --out DIR [--build-a DIR] [--build-b DIR] [--timeout SECONDS] [--vps N]
-#                   [--cache DIR] [--env NAME=VALUE]... [--file SOURCE:NAME]... [--append WORDS] [--raw-mb N] [--ext4-mb N] [--keep-disks]
+#                   [--cache DIR] [--env NAME=VALUE]... [--file SOURCE:NAME]... [--append WORDS] [--raw-mb N] [--ext4-mb N]
+#                   [--result-mb N] [--keep-disks]
 #
 # DIR gets console.log (all that L1 said), silent.log (the CPU's registers, three times, of a machine that fell silent), and
 # the disks as the run left them: raw.img (L1's /dev/vda) and ext4.img (/dev/vdb, with a fresh ext4 unless --keep-disks).
-# WORDS go to L1's kernel. Lines that start with HF are shown as they come.
+# WORDS go to L1's kernel. --result-mb: /dev/vdc of that size, on which a scenario may leave an archive of tar; it is
+# unpacked in DIR/result. Lines that start with HF are shown as they come.
 # Exit status: the scenario's; 124 if the time was up; 125 if L1 ended without a word; 1 if it could not be started.
 set -eu
 me=run-bed
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
-scenario='' out='' timeout=240 attempts=3 vps=2 raw_mb=64 ext4_mb=64 keep=no append='' cache=${HOLDFAST_BED_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/holdfast-bed}
+scenario='' out='' timeout=240 attempts=3 vps=2 raw_mb=64 ext4_mb=64 result_mb=0 keep=no append='' cache=${HOLDFAST_BED_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/holdfast-bed}
 n=0
 while [ $# -gt 0 ]; do
 	if [ "$1" = --keep-disks ]; then
@@ -33,6 +35,7 @@ while [ $# -gt 0 ]; do
 	--cache) cache=$2 ;;
 	--raw-mb) raw_mb=$2 ;;
 	--ext4-mb) ext4_mb=$2 ;;
+	--result-mb) result_mb=$2 ;;
 	--build-a | --build-b | --env | --file)
 		n=$((n + 1))
 		eval "pass_$n=\$1 pass_value_$n=\$2"
@@ -74,6 +77,8 @@ make_disks() {
 		truncate -s "${ext4_mb}M" "$out/ext4.img"
 		mkfs.ext4 -q -F -m 0 "$out/ext4.img"
 	fi
+	rm -rf "$out/result" "$out/result.img"
+	truncate -s "${result_mb}M" "$out/result.img"
 	for disk in raw ext4; do
 		[ -s "$out/$disk.img" ] || die "$out/$disk.img is missing; run once without --keep-disks"
 	done
@@ -83,6 +88,16 @@ make_disks() {
 # that the kernel is in trouble. HFGAP and HFLOAD are for programs, and long.
 show='HF[A-Z]+ |Kernel panic|BUG:|Oops|WARNING: CPU|qemu-system'
 
+# unpack: what the scenario left on its third disk.
+unpack() {
+	[ "$result_mb" != 0 ] || return 0
+	mkdir -p "$out/result"
+	tar -C "$out/result" -xf "$out/result.img" 2>"$out/result.err" || echo "$me: no archive was left on /dev/vdc, see $out/result.err" >&2
+	rm -f "$out/result.img"
+}
+
+result=''
+[ "$result_mb" = 0 ] || result="-drive if=none,id=result,file=$out/result.img,format=raw,cache=writeback -device virtio-blk-pci,drive=result"
 console=$out/console.log
 trap 'rm -f "$out/l1.cpio" "$out/qemu.status" "$out/monitor"' EXIT
 
@@ -119,7 +134,7 @@ machine() {
 			-kernel "$cache/kernel/vmlinux" -initrd "$out/l1.cpio" \
 			-append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off cryptomgr.notests tsc=reliable nokaslr $append" \
 			-drive "if=none,id=raw,file=$out/raw.img,format=raw,cache=writeback" -device virtio-blk-pci,drive=raw \
-			-drive "if=none,id=ext4,file=$out/ext4.img,format=raw,cache=writeback" -device virtio-blk-pci,drive=ext4 \
+			-drive "if=none,id=ext4,file=$out/ext4.img,format=raw,cache=writeback" -device virtio-blk-pci,drive=ext4 $result \
 			</dev/null 2>"$out/qemu.err" || status=$?
 		echo "$status" >"$out/qemu.status"
 	} | sed -u 's/\r//g' | tee "$console" | { grep --line-buffered -a -E "$show" || true; } | cut -c 1-240
@@ -155,12 +170,13 @@ lost() {
 attempt=1
 while :; do
 	make_disks
-	result=0
-	machine || result=$?
-	if ! lost $result || [ $attempt -ge "$attempts" ]; then
-		exit $result
+	status=0
+	machine || status=$?
+	if ! lost $status || [ $attempt -ge "$attempts" ]; then
+		unpack
+		exit $status
 	fi
-	echo "$me: the emulated machine was lost (status $result); attempt $((attempt + 1)) of $attempts" >&2
+	echo "$me: the emulated machine was lost (status $status); attempt $((attempt + 1)) of $attempts" >&2
 	cp "$console" "$out/console.lost.$attempt.log"
 	attempt=$((attempt + 1))
 done
