@@ -15,12 +15,14 @@
 #include <string.h>
 #include <xxhash.h>
 
-enum { ROWS = 1024, TEXT = 1 << 18, BLOB_READ = 4096 };
+enum { ROWS = 1024, TEXT = 1 << 18, BLOB_READ = 4096, INSTANCE = 4096, FORBIDDEN = 512 };
 
 struct line {
 	uint64_t count, hash;
 };
 
+static const uint8_t width[] = { [SM_T_bool] = 1, [SM_T_u8] = 1, [SM_T_u16] = 2, [SM_T_u32] = 4,
+				 [SM_T_u64] = 8, [SM_T_blob] = 4 };
 static struct line rows[LIMIT_KINDS][ROWS];
 static struct line asked[EFFECT_CODES];
 static uint64_t answers[LIMIT_KINDS][LIMIT_STATES][LIMIT_EVENTS];
@@ -32,8 +34,6 @@ static void add(struct line *l, const void *bytes, size_t len)
 
 static void add_field(struct line *l, const struct sm_cx *cx, const struct sm_field *f)
 {
-	static const uint8_t width[] = { [SM_T_bool] = 1, [SM_T_u8] = 1, [SM_T_u16] = 2,
-					 [SM_T_u32] = 4, [SM_T_u64] = 8 };
 	static uint8_t bytes[BLOB_READ];
 
 	if (f->type != SM_T_blob)
@@ -91,6 +91,36 @@ static void put(struct text *t, const char *format, ...)
 	cr_assert_lt(t->len, TEXT);
 }
 
+static char forbidden[LIMIT_KINDS][LIMIT_STATES][FORBIDDEN];
+
+void digest_predicate(const struct sm_desc *d, const struct sm_state *s, const void *self)
+{
+	static const uint64_t values[] = { 0, 1, UINT64_MAX };
+	static _Alignas(8) uint8_t copy[INSTANCE];
+	char *text = forbidden[d->kind][s - d->states];
+	size_t len = 0;
+
+	cr_assert_leq(d->size, sizeof(copy));
+	for (unsigned i = 0; i < d->n_fields; i++)
+		for (unsigned v = 0; v < ARRAY_LEN(values); v++) {
+			const struct sm_field *f = &d->fields[i];
+			uint64_t value = f->type == SM_T_bool ? values[v] & 1 : values[v];
+
+			memcpy(copy, self, d->size);
+			memcpy(copy + f->offset, &value, width[f->type]);
+			if (!s->holds(copy) && len < FORBIDDEN)
+				len += (size_t)snprintf(text + len, FORBIDDEN - len, " %s=%s", f->name,
+							v == 0 ? "0" : v == 1 ? "1" : "max");
+		}
+}
+
+static void put_predicates(struct text *t, const struct sm_desc *d)
+{
+	for (unsigned i = 0; i < d->n_states; i++)
+		if (forbidden[d->kind][i][0])
+			put(t, "%s %s forbids:%s\n", d->name, d->states[i].name, forbidden[d->kind][i]);
+}
+
 static void put_machine(struct text *t, const struct sm_desc *d)
 {
 	for (unsigned i = 0; i < d->n_rows; i++) {
@@ -142,8 +172,10 @@ void digest_compare(void)
 
 	cr_assert_not_null(t.p);
 	for (unsigned k = 0; k < LIMIT_KINDS; k++)
-		if (machines[k])
+		if (machines[k]) {
 			put_machine(&t, machines[k]);
+			put_predicates(&t, machines[k]);
+		}
 	for (unsigned i = 1; i < EFFECT_CODES; i++)
 		put(&t, "effect %s: %" PRIu64 " %016" PRIx64 "\n", effects[i].name, asked[i].count,
 		    asked[i].hash);

@@ -576,6 +576,7 @@ static void ask_all(struct life *l)
 				continue;
 			l->asked[k][h->state] = true;
 			rows_keep((uint16_t)k, i, h->state, l->packed, len);
+			digest_predicate(d, sm_state_find(d, h->state), h);
 			for (unsigned n = 0; n < d->n_events; n++)
 				if (!has_row(d, h->state, d->events[n].code))
 					ask(l, d, i, &d->events[n], len);

@@ -284,6 +284,85 @@ static void vtl_table(struct story *s)
 		   ARRAY_LEN(vtl_events));
 }
 
+/* ---- a processor ------------------------------------------------------------------ */
+
+/* Its write to SIMP waits until it is in force. */
+static void go_waiting(struct story *s)
+{
+	go_running(s);
+	msr_write(s, MSR_SIMP, 0x7001);
+}
+
+static const struct story_reach vp_states[] = {
+	{ vp_RUNNING, go_running }, { vp_WAIT_IN_FORCE, go_waiting },
+};
+
+static void in_force(struct story *s, uint64_t generation)
+{
+	struct rec_in_force f = { .generation = generation };
+
+	RAISE(s, vtl, 0, IN_FORCE, f, NULL, 0);
+}
+
+static void in_force_now(struct story *s)
+{
+	in_force(s, story_seq(s));
+}
+
+static void in_force_before(struct story *s)
+{
+	in_force(s, story_seq(s) - 1);
+}
+
+static void vp_reset(struct story *s)
+{
+	story_raise(s, KIND_vp, 0, vp_EV_RESET, "", 0, NULL, 0);
+}
+
+static void vp_config(struct story *s)
+{
+	struct rec_config c = { .tsc_hz = 3, .apic_hz = 4 };
+
+	RAISE(s, vp, 0, CONFIG, c, NULL, 0);
+}
+
+static void exits_and_answers(struct story *s)
+{
+	struct rec_exit_mmio mmio = { .generation = 9, .size = 4, .is_read = 1 };
+	struct rec_exit_hypercall call = { .generation = 9, .control = 0x5d };
+	struct rec_exit_msr read = { .generation = 9, .msr = MSR_SIMP };
+
+	RAISE(s, vp, 0, MMIO, mmio, NULL, 0);
+	RAISE(s, vp, 0, HYPERCALL, call, NULL, 0);
+	RAISE(s, vp, 0, MSR_READ, read, NULL, 0);
+	port_write(s, 0x3ff, 7);
+	in_force(s, story_seq(s));
+}
+
+static void vp_quarantine(struct story *s)
+{
+	struct rec_quarantine q = { .source_pos = 77, .code = vp_EV_PIO };
+
+	RAISE(s, vp, 0, QUARANTINE, q, NULL, 0);
+	q.code = 0;
+	RAISE(s, vp, 0, QUARANTINE, q, NULL, 0);
+}
+
+static const struct story_happening vp_events[] = {
+	{ "in force", in_force_now },
+	{ "something older is in force", in_force_before },
+	{ "the guest is reset", vp_reset },
+	{ "frequencies", vp_config },
+	{ "exits, and then all is in force", exits_and_answers },
+	{ "a triple fault", triple_fault },
+	{ "quarantine", vp_quarantine },
+};
+
+static void vp_table(struct story *s)
+{
+	story_table(s, KIND_vp, vp_states, ARRAY_LEN(vp_states), vp_events, ARRAY_LEN(vp_events));
+}
+
 /* ---- who serves ----------------------------------------------------------------- */
 
 enum { OLD = 0, NEW = 2, OTHER = 3, EXECUTABLE = 33, SPAWN_ID_SHIFT = 12 };
@@ -819,6 +898,7 @@ static void disk_bounds(struct story *s)
 }
 
 STORY(table_vtl, vtl_table)
+STORY(table_vp, vp_table)
 STORY(table_disk, disk_table)
 STORY(disk_bounds, disk_bounds)
 STORY(table_servicing, servicing_table)
