@@ -1,17 +1,17 @@
 #!/bin/sh
 # The demonstration, in the nested bed: a stock Debian guest under load, while its paravisor is replaced and killed.
 #
-# usage: demo.sh --build-a DIR --build-b DIR [--out DIR] [--timeout SECONDS] [--cache DIR]
+# usage: demo.sh --build-a DIR --build-b DIR [--out DIR] [--timeout SECONDS] [--cache DIR] [--replacements N] [--kills N]
 #
-# The last line tells the figures. Exit status 0 only if all of it holds: 10 replacements, 20 kills with requests in
-# flight, no error and no wrong byte (seen by the guest, and again from outside on the disks), no reboot, no VP stopped.
+# The last line tells the figures. Exit status 0 only if all of it holds: N replacements (10), N kills (20) with requests
+# in flight, no error and no wrong byte (seen by the guest, and again from outside on the disks), no reboot, no VP stopped.
 # DEMO_SABOTAGE=kick|double|flip makes holdfast break that on purpose; the demonstration must then fail.
 set -eu
 me=demo
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
-a='' b='' out='' timeout=280 cache=${HOLDFAST_BED_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/holdfast-bed}
+a='' b='' out='' timeout=280 replacements_wanted=10 kills_wanted=20 cache=${HOLDFAST_BED_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/holdfast-bed}
 while [ $# -gt 0 ]; do
 	[ $# -gt 1 ] || die "$1: its value is missing"
 	case $1 in
@@ -19,6 +19,8 @@ while [ $# -gt 0 ]; do
 	--build-b) b=$2 ;;
 	--out) out=$2 ;;
 	--timeout) timeout=$2 ;;
+	--replacements) replacements_wanted=$2 ;;
+	--kills) kills_wanted=$2 ;;
 	--cache) cache=$2 ;;
 	*) die "$1: unknown option" ;;
 	esac
@@ -37,7 +39,8 @@ rm -f "$out/console.log" "$out/figures"
 began=$(date +%s)
 status=0
 "$here/run-bed.sh" --scenario "$here/scenario-demo.sh" --out "$out" --cache "$cache" --timeout "$timeout" --vps 2 --result-mb 1024 \
-	--build-a "$a" --build-b "$b" --env "DEMO_SABOTAGE=${DEMO_SABOTAGE:-}" >"$out/shown.log" 2>"$out/bed.err" &
+	--build-a "$a" --build-b "$b" --env "DEMO_SABOTAGE=${DEMO_SABOTAGE:-}" \
+	--env "HF_REPLACEMENTS=$replacements_wanted" --env "HF_KILLS=$kills_wanted" >"$out/shown.log" 2>"$out/bed.err" &
 bed=$!
 # Show what people want to see; the rest is in console.log.
 trap 'kill $bed 2>/dev/null || true' INT TERM
@@ -109,8 +112,8 @@ else
 fi
 
 [ "$vps" = 2 ] || because "the guest has $vps VPs, not 2"
-[ "$replacements" = 10 ] || because "$replacements replacements, not 10"
-[ "$kills" = 20 ] || because "$kills kills, not 20"
+[ "$replacements" = "$replacements_wanted" ] || because "$replacements replacements, not $replacements_wanted"
+[ "$kills" = "$kills_wanted" ] || because "$kills kills, not $kills_wanted"
 [ "$io_errors" = 0 ] || because "io_errors=$io_errors"
 [ "$mismatches" = 0 ] || because "mismatches=$mismatches"
 [ "$stalled" = 0 ] || because "a load stalled"
