@@ -49,10 +49,10 @@ bench: $(BUILD)/a/build.ninja $(BUILD)/b/build.ninja
 	@ninja --quiet -C $(BUILD)/b
 	@tests/bench/bench.sh $(BUILD)/a $(BUILD)/b $(BUILD)/bench.json
 
-soak: $(BUILD)/a/build.ninja $(BUILD)/b/build.ninja $(BUILD)/sabotage/build.ninja
-	@ninja --quiet -C $(BUILD)/a
-	@ninja --quiet -C $(BUILD)/b
-	@ninja --quiet -C $(BUILD)/sabotage
+$(BUILD)/soak/build.ninja: $(BUILD)/.deps
+	CC=clang meson setup $(BUILD)/soak -Dvariant=a -Dcoverage=true -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+soak: $(foreach d,a b sabotage soak,$(BUILD)/$(d)/build.ninja)
+	@$(foreach d,a b sabotage soak,ninja --quiet -C $(BUILD)/$(d) && )true
 	@tests/soak/soak.sh $(BUILD)/a $(BUILD)/b tests/soak/record.tsv
 
 # Which rows, answers, lines and branches were taken; GUEST: a state directory or

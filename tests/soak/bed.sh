@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 a=$1 b=$2 record=$3 rounds=${4:-1}
-commit=$(git describe --always --dirty)
+commit=$(tests/soak/mark.sh)
 [ -s "$record" ] || printf '# commit\tround\tfigures\n' >"$record"
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT

@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 a=$1 b=$2 record=$3
 rounds=${SOAK_ROUNDS:-200}
-commit=$(git describe --always --dirty)
+commit=$(tests/soak/mark.sh)
 [ -s "$record" ] || printf '# commit\tscenario\tround\treplacements\tkills\trequests\treplayed\tseconds\n' >"$record"
 
 value() { sed -n "s/.*\\b$1=\\([0-9]*\\).*/\\1/p" "$2" | tail -n 1; }
@@ -41,3 +41,10 @@ done
 # Simulation: 10^9 events over 10^4 seeds, in a record of its own beside this one.
 # SOAK_SIM=0 leaves it out.
 [ "${SOAK_SIM:-1}" = 0 ] || tests/soak/sim.py "$a" "$(dirname "$record")/sim.jsonl"
+
+# Attacks of the hostile guest, against a build with sanitizers. SOAK_HOSTILE=0 leaves them out.
+[ "${SOAK_HOSTILE:-10000000}" = 0 ] || tests/soak/hostile.py "$(dirname "$a")/soak" "$(dirname "$record")/hostile.jsonl" \
+	--attacks "${SOAK_HOSTILE:-10000000}" --pairs "$(dirname "$record")/hostile-pairs.tsv"
+
+# The stock guest, 100 replacements and 100 kills a round. SOAK_BED=0 leaves it out.
+[ "${SOAK_BED:-1}" = 0 ] || tests/soak/bed.sh "$a" "$b" "$(dirname "$record")/bed.tsv" "${SOAK_BED:-1}"
