@@ -257,9 +257,9 @@ static void answer_all(struct story *s, int32_t result)
 static void disk_results(struct story *s)
 {
 	static const uint8_t flush[10] = { 0x35 };
-	static const int32_t results[] = { 4096, 4095, 512, 511, 1, 0, 8192, -1, -4, -5, -6, -9,
-					   -11, -12, -14, -16, -22, -27, -28, -30, -95, -110, -121, -122,
-					   -125 };
+	static const int32_t results[] = { 4096, 4095, 512, 511, 1, 0, 8192, -1, -4,
+					   -5,   -6,   -9,  -11, -12, -14, -16, -22, -27,
+					   -28,  -30,  -95, -110, -121, -122, -125 };
 
 	guest_ready(s);
 	story_mute(s, true);
