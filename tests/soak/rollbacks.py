@@ -155,8 +155,8 @@ def main():
     p.add_argument('--each', type=float, default=SECONDS_EACH, help='seconds of load')
     p.add_argument('--bound', type=float, default=1000., help='ms')
     a = p.parse_args()
-    commit = subprocess.run(['git', '-C', ROOT, 'describe', '--always', '--dirty'],
-                            capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run([os.path.join(ROOT, 'tests/soak/mark.sh')],
+                            capture_output=True, text=True, check=True).stdout.strip()
     rows = read(a.record, commit)
     while len(rows) < a.rollbacks:
         try:
