@@ -7,6 +7,9 @@
  * and processes that may open nothing later still count. Without the variable
  * nothing is counted. tests/coverage/ prints the file.
  *
+ * With HOLDFAST_COVERAGE_LINES the counters of lines (-Db_coverage=true, without
+ * which such a build does not link) are written each second, too.
+ *
  * Threads and processes: any number; every counter is atomic. */
 #ifndef ENGINE_COVERAGE_H
 #define ENGINE_COVERAGE_H

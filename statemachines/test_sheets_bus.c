@@ -104,6 +104,40 @@ static void gpadl_in_parts(struct story *s)
 	cr_assert_eq(world_live(story_world(s), KIND_gpadl), 0);
 }
 
+static void named_gpadl(struct story *s, uint32_t relid, uint32_t handle, uint32_t pages,
+			uint32_t sent)
+{
+	uint8_t m[VMBUS_MAX] = { 0 };
+
+	put_le32(m, VMBUS_GPADL_HEADER);
+	put_le32(m + 8, relid);
+	put_le32(m + 12, handle);
+	put_le16(m + 16, (uint16_t)(8 + pages * 8));
+	put_le16(m + 18, 1);
+	put_le32(m + 20, pages * 4096);
+	guest_post(s, m, 28 + (size_t)sent * 8);
+}
+
+/* With a relid that the guest gives back go its lists of pages, whole or not, and no
+ * others. */
+static void released(struct story *s)
+{
+	struct rec_operator gone = { .op = 16, .token = 5 };
+
+	connected(s);
+	named_gpadl(s, RELID, 0xa, 4, 4);
+	named_gpadl(s, RELID, 0xb, 60, 26);
+	named_gpadl(s, RELID + 1, 0xc, 4, 4);
+	named_gpadl(s, RELID + 1, 0xd, 60, 26);
+	cr_assert_eq(world_live(story_world(s), KIND_gpadl), 4);
+	story_say(s, "the controller goes; the guest gives its relid back");
+	RAISE(s, storvsp, 0, REMOVE, gone, NULL, 0);
+	guest_words(s, VMBUS_RELID_RELEASED, RELID, 0, 0);
+	cr_assert_eq(world_live(story_world(s), KIND_gpadl), 2);
+	for (uint16_t i = 0; i < 4; i++)
+		story_fields(s, KIND_gpadl, i);
+}
+
 /* Which pages can be rings, and how they may be shared out. */
 static void ring_bounds(struct story *s)
 {
@@ -311,6 +345,7 @@ static void overtaken(struct story *s)
 }
 
 STORY(gpadl_in_parts, gpadl_in_parts)
+STORY(released, released)
 STORY(ring_bounds, ring_bounds)
 STORY(mapped_bounds, mapped_bounds)
 STORY(channel_faults, channel_faults)

@@ -76,9 +76,10 @@ class Run:
             self.call('sim', [program, 'sim', '--seed', str(seed), '--events', '100000'], 120)
 
     def soft(self):
+        lines_too = {'HOLDFAST_COVERAGE_LINES': '1'}
         for script in sorted(glob.glob(os.path.join(self.root, 'tests/e2e/soft-re*.sh')) +
                              glob.glob(os.path.join(self.root, 'tests/e2e/soft-ic.sh'))):
-            self.call('soft', [script, self.a, self.b], 400)
+            self.call('soft', [script, self.a, self.b], 400, lines_too)
 
     def guest(self):
         for path in self.guests:
