@@ -220,6 +220,17 @@ static struct scsi_disk disk_of(const struct rec_srb *p)
 				   .locked = p->lun_flags & LUN_LOCKED };
 }
 
+static size_t put_requested(uint8_t data[SCSI_DATA_MAX], const struct scsi_command *c,
+			    uint32_t sense)
+{
+	if (c->descriptor) {
+		scsi_put_sense_descriptor(data, sense);
+		return SCSI_SENSE_DESCRIPTOR_BYTES;
+	}
+	scsi_put_sense(data, sense);
+	return SCSI_SENSE_BYTES;
+}
+
 /* Parameter data of a command; 0: it has none, or not the page asked for. */
 static size_t data_of(const struct rec_srb *p, const struct scsi_plan *plan,
 		      uint8_t data[SCSI_DATA_MAX])
@@ -230,7 +241,7 @@ static size_t data_of(const struct rec_srb *p, const struct scsi_plan *plan,
 	case SCSI_INQUIRY:
 		return scsi_put_inquiry(data, &plan->c, plan->no_lun ? NULL : &d);
 	case SCSI_REPORT_LUNS:
-		return scsi_put_luns(data, p->luns[0]);
+		return scsi_put_luns(data, plan->c.page == SCSI_LUNS_WELL_KNOWN ? 0 : p->luns[0]);
 	case SCSI_READ_CAPACITY_10:
 	case SCSI_READ_CAPACITY_16:
 		return scsi_put_capacity(data, &plan->c, &d);
@@ -238,8 +249,7 @@ static size_t data_of(const struct rec_srb *p, const struct scsi_plan *plan,
 	case SCSI_MODE_SENSE_10:
 		return scsi_put_mode(data, &plan->c, &d);
 	case SCSI_REQUEST_SENSE:
-		scsi_put_sense(data, scsi_plan_request_sense(p));
-		return SCSI_SENSE_BYTES;
+		return put_requested(data, &plan->c, scsi_plan_request_sense(p));
 	case SCSI_READ_TOC:
 		return scsi_put_toc(data, &plan->c, &d);
 	case SCSI_GET_CONFIGURATION:
@@ -413,20 +423,20 @@ static bool all_zero(const uint8_t *p, size_t n)
 	return true;
 }
 
-/* Extents of a fetched list: > 0, or 0 nothing to do, -1, -2 as scsi_parse_unmap(). */
+/* Extents of a fetched list: > 0, or 0 nothing to do, < 0 as scsi_parse_unmap(). */
 static int extents_of(const struct sm_cx *cx, uint64_t pairs[2 * SCSI_UNMAP_DESCRIPTORS])
 {
 	const struct rec_fetched *p = cx->p;
 	const struct scsi *s = cx->self;
 
 	if (p->status || cx->tail_len < s->bytes)
-		return -1;
+		return UNMAP_E_LIST;
 	if (s->op == DISK_UNMAP)
 		return scsi_parse_unmap(cx->tail, (size_t)s->bytes, s->blocks, s->block_bytes,
 					pairs);
 	pairs[0] = s->lba;
 	pairs[1] = s->count;
-	return all_zero(cx->tail, (size_t)s->bytes) ? 1 : -1;
+	return all_zero(cx->tail, (size_t)s->bytes) ? 1 : UNMAP_E_LIST;
 }
 
 static bool list_sound(const struct sm_cx *cx)
@@ -545,7 +555,9 @@ static void answer_list(struct sm_cx *cx)
 	else if (n > 0)
 		end_busy(cx);
 	else
-		end_with_sense(cx, n == -2 ? SENSE_RANGE : SENSE_LIST);
+		end_with_sense(cx, n == UNMAP_E_RANGE	 ? SENSE_RANGE
+				   : n == UNMAP_E_LENGTH ? SENSE_LIST_LENGTH
+							 : SENSE_LIST);
 }
 
 /* ---- completions ------------------------------------------------------ */

@@ -76,7 +76,7 @@ static int parse_inquiry(const uint8_t *cdb, struct scsi_command *c)
 static int parse_service_action(const uint8_t *cdb, struct scsi_command *c)
 {
 	if ((cdb[1] & 0x1f) != 0x10)
-		return SCSI_E_OPCODE;
+		return SCSI_E_FIELD;
 	c->kind = SCSI_READ_CAPACITY_16;
 	c->allocation = get_be32(cdb + 10);
 	return 0;
@@ -87,6 +87,7 @@ static int parse_mode_sense(const uint8_t *cdb, struct scsi_command *c)
 	bool six = cdb[0] == 0x1a;
 
 	c->kind = six ? SCSI_MODE_SENSE_6 : SCSI_MODE_SENSE_10;
+	c->no_descriptor = cdb[1] & 0x08;
 	c->control = cdb[2] >> 6;
 	c->page = cdb[2] & 0x3f;
 	c->allocation = six ? cdb[4] : get_be16(cdb + 7);
@@ -148,6 +149,23 @@ static int parse_optical(const uint8_t *cdb, struct scsi_command *c)
 	}
 }
 
+/* All of them, or only the well known ones, of which there are none (SPC-4 6.33). */
+static int parse_report_luns(const uint8_t *cdb, struct scsi_command *c)
+{
+	c->kind = SCSI_REPORT_LUNS;
+	c->page = cdb[2];
+	c->allocation = get_be32(cdb + 6);
+	return cdb[2] > 2 ? SCSI_E_FIELD : 0;
+}
+
+/* ANCHOR: blocks are mapped or not, nothing between (SBC-3 5.28). */
+static int parse_unmap(const uint8_t *cdb, struct scsi_command *c)
+{
+	c->kind = SCSI_UNMAP;
+	c->allocation = get_be16(cdb + 7);
+	return cdb[1] & 0x01 ? SCSI_E_FIELD : 0;
+}
+
 static int parse_plain(struct scsi_command *c, enum scsi_command_kind kind, uint32_t allocation)
 {
 	c->kind = kind;
@@ -163,9 +181,9 @@ int scsi_cdb_parse(const uint8_t cdb[16], unsigned len, struct scsi_command *ret
 	switch (cdb[0]) {
 	case 0x00:
 		return parse_plain(ret, SCSI_TEST_UNIT_READY, 0);
-	case 0x03: /* DESC: sense is in fixed format here */
-		parse_plain(ret, SCSI_REQUEST_SENSE, cdb[4]);
-		return cdb[1] & 1 ? SCSI_E_FIELD : 0;
+	case 0x03:
+		ret->descriptor = cdb[1] & 0x01;
+		return parse_plain(ret, SCSI_REQUEST_SENSE, cdb[4]);
 	case 0x08: case 0x28: case 0xa8: case 0x88:
 		return parse_transfer(cdb, SCSI_READ, ret);
 	case 0x0a: case 0x2a: case 0xaa: case 0x8a:
@@ -195,13 +213,13 @@ int scsi_cdb_parse(const uint8_t cdb[16], unsigned len, struct scsi_command *ret
 	case 0x41: case 0x93:
 		return parse_write_same(cdb, ret);
 	case 0x42:
-		return parse_plain(ret, SCSI_UNMAP, get_be16(cdb + 7));
+		return parse_unmap(cdb, ret);
 	case 0x43: case 0x46: case 0x4a: case 0x51: case 0xbd:
 		return parse_optical(cdb, ret);
 	case 0x9e:
 		return parse_service_action(cdb, ret);
 	case 0xa0:
-		return parse_plain(ret, SCSI_REPORT_LUNS, get_be32(cdb + 6));
+		return parse_report_luns(cdb, ret);
 	default:
 		return SCSI_E_OPCODE;
 	}

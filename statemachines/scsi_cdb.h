@@ -37,11 +37,13 @@ struct scsi_command {
 	uint64_t lba;
 	uint64_t count;        /* blocks */
 	uint32_t allocation;   /* bytes of parameters at most; UNMAP, MODE SELECT: of its list */
-	uint8_t page;          /* INQUIRY, MODE SENSE */
+	uint8_t page;          /* INQUIRY, MODE SENSE; REPORT LUNS: SELECT REPORT */
 	bool evpd;             /* INQUIRY of a page */
 	bool fua;              /* READ, WRITE */
 	bool unmap, no_data;   /* WRITE SAME */
 	uint8_t control;       /* MODE SENSE: page control, 0 current, 1 changeable, 2 default */
+	bool no_descriptor;    /* MODE SENSE: DBD */
+	bool descriptor;       /* REQUEST SENSE: DESC */
 	bool start, eject;     /* START STOP UNIT: START, LOEJ */
 	bool prevent;          /* PREVENT ALLOW MEDIUM REMOVAL */
 	bool msf;              /* READ TOC: addresses as minute, second, frame */

@@ -174,19 +174,21 @@ int scsi_parse_unmap(const uint8_t *p, size_t len, uint64_t blocks, uint32_t blo
 	int n = 0;
 
 	if (len < 8)
-		return -1;
+		return UNMAP_E_LENGTH;
 	bytes = get_be16(p + 2);
-	if (bytes % 16 || bytes > len - 8 || bytes > SCSI_UNMAP_DESCRIPTORS * 16)
-		return -1;
-	for (p += 8; bytes; p += 16, bytes -= 16) {
+	if (bytes > len - 8)
+		bytes = len - 8;
+	if (bytes > SCSI_UNMAP_DESCRIPTORS * 16)
+		return UNMAP_E_LIST;
+	for (p += 8; bytes >= 16; p += 16, bytes -= 16) {
 		uint64_t lba = get_be64(p), count = get_be32(p + 8);
 
 		if (count == 0)
 			continue;
 		if (count > SCSI_UNMAP_BYTES / block_bytes)
-			return -1;
+			return UNMAP_E_LIST;
 		if (lba >= blocks || count > blocks - lba)
-			return -2;
+			return UNMAP_E_RANGE;
 		pairs[2 * n] = lba;
 		pairs[2 * n + 1] = count;
 		n++;

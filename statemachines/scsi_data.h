@@ -36,9 +36,17 @@ size_t scsi_put_capacity(uint8_t p[SCSI_DATA_MAX], const struct scsi_command *c,
 /* Bit n of @luns: LUN n exists. */
 size_t scsi_put_luns(uint8_t p[SCSI_DATA_MAX], uint64_t luns);
 
-/* Reads an UNMAP parameter list into pairs {first block, count}; empty
- * descriptors are left out. Returns the number of pairs, or -1: the list does
- * not hold together, -2: a range lies behind the disk. */
+enum { SCSI_LUNS_WELL_KNOWN = 1 }; /* SELECT REPORT; there are none */
+
+enum scsi_unmap_error {
+	UNMAP_E_LIST = -1,   /* more, or more blocks at a time, than is told in VPD B0 */
+	UNMAP_E_RANGE = -2,  /* a range lies behind the disk */
+	UNMAP_E_LENGTH = -3, /* shorter than its header */
+};
+
+/* Reads an UNMAP parameter list into pairs {first block, count}; empty and
+ * incomplete descriptors are left out (SBC-3 5.28.2). Returns the number of pairs,
+ * or scsi_unmap_error. */
 int scsi_parse_unmap(const uint8_t *p, size_t len, uint64_t blocks, uint32_t block_bytes,
 		     uint64_t pairs[2 * SCSI_UNMAP_DESCRIPTORS]);
 

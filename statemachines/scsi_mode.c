@@ -69,10 +69,18 @@ static size_t put_pages(uint8_t *p, const struct scsi_command *c, const struct s
 	return at;
 }
 
+/* Short LBA mode parameter block descriptor (SBC-3 6.5.2.2). */
+static size_t put_descriptor(uint8_t *p, const struct scsi_disk *d)
+{
+	put_be32(p, d->blocks > UINT32_MAX ? UINT32_MAX : (uint32_t)d->blocks);
+	put_be32(p + 4, d->block_bytes);
+	return DESCRIPTOR;
+}
+
 size_t scsi_put_mode(uint8_t p[SCSI_DATA_MAX], const struct scsi_command *c,
 		     const struct scsi_disk *d)
 {
-	size_t header = c->kind == SCSI_MODE_SENSE_6 ? HEADER_6 : HEADER_10, n;
+	size_t header = c->kind == SCSI_MODE_SENSE_6 ? HEADER_6 : HEADER_10, descriptor = 0, n;
 	/* WP, DPOFUA; a drive has neither bit (MMC-6 7.2.1) */
 	uint8_t device = (uint8_t)(d->optical ? 0 : (d->read_only ? 0x80 : 0) | 0x10);
 	struct scsi_disk as = *d;
@@ -80,17 +88,22 @@ size_t scsi_put_mode(uint8_t p[SCSI_DATA_MAX], const struct scsi_command *c,
 	if (c->control == 2)
 		as.write_through = false;
 	memset(p, 0, SCSI_DATA_MAX);
-	n = put_pages(p + header, c, &as);
+	if (!d->optical && !c->no_descriptor)
+		descriptor = put_descriptor(p + header, d);
+	n = put_pages(p + header + descriptor, c, &as);
 	if (n == 0)
 		return 0;
+	n += header + descriptor;
 	if (header == HEADER_6) {
-		p[0] = (uint8_t)(header + n - 1);
+		p[0] = (uint8_t)(n - 1);
 		p[2] = device;
+		p[3] = (uint8_t)descriptor;
 	} else {
-		put_be16(p, (uint16_t)(header + n - 2));
+		put_be16(p, (uint16_t)(n - 2));
 		p[3] = device;
+		put_be16(p + 6, (uint16_t)descriptor);
 	}
-	return header + n;
+	return n;
 }
 
 /* ---- MODE SELECT ---------------------------------------------------------- */

@@ -25,6 +25,15 @@ void scsi_put_sense(uint8_t p[SCSI_SENSE_BYTES], uint32_t sense)
 	p[13] = (uint8_t)sense;
 }
 
+void scsi_put_sense_descriptor(uint8_t p[SCSI_SENSE_DESCRIPTOR_BYTES], uint32_t sense)
+{
+	memset(p, 0, SCSI_SENSE_DESCRIPTOR_BYTES);
+	p[0] = 0x72; /* current, descriptor format */
+	p[1] = (uint8_t)(sense >> 16);
+	p[2] = (uint8_t)(sense >> 8);
+	p[3] = (uint8_t)sense;
+}
+
 uint32_t scsi_sense_of_error(uint32_t error, bool writes)
 {
 	switch (error) {

@@ -33,6 +33,10 @@ enum { SCSI_SENSE_BYTES = 18 };
 /* Fixed format, SPC-4 4.5.3. @sense 0: "no sense". */
 void scsi_put_sense(uint8_t p[SCSI_SENSE_BYTES], uint32_t sense);
 
+/* Descriptor format without descriptors, SPC-4 4.5.2. */
+enum { SCSI_SENSE_DESCRIPTOR_BYTES = 8 };
+void scsi_put_sense_descriptor(uint8_t p[SCSI_SENSE_DESCRIPTOR_BYTES], uint32_t sense);
+
 /* What errno @error (positive, the ABI of Linux; 0: fewer bytes than there should
  * be) of a request means to the guest. @writes: it changes the medium, or
  * flushes. 0: nothing is wrong with the disk, try again later (BUSY). */

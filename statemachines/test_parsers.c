@@ -255,7 +255,11 @@ Test(scsi_cdb, refusals)
 	cr_assert_eq(scsi_cdb_parse((const uint8_t[16]){ 0x28 }, 6, &c), SCSI_E_FIELD);
 	cr_assert_eq(scsi_cdb_parse((const uint8_t[16]){ 0x28, 0x20 }, 10, &c), SCSI_E_FIELD);
 	cr_assert_eq(scsi_cdb_parse((const uint8_t[16]){ 0xff }, 16, &c), SCSI_E_OPCODE);
-	cr_assert_eq(scsi_cdb_parse((const uint8_t[16]){ 0x9e, 0x11 }, 16, &c), SCSI_E_OPCODE);
+	cr_assert_eq(scsi_cdb_parse((const uint8_t[16]){ 0x9e, 0x11 }, 16, &c), SCSI_E_FIELD);
+	cr_assert_eq(scsi_cdb_parse((const uint8_t[16]){ 0x42, 1 }, 10, &c), SCSI_E_FIELD,
+		     "UNMAP with ANCHOR");
+	cr_assert_eq(scsi_cdb_parse((const uint8_t[16]){ 0xa0, 0, 3 }, 12, &c), SCSI_E_FIELD,
+		     "no such report of LUNs");
 	cr_assert_eq(scsi_cdb_parse((const uint8_t[16]){ 0x12, 0, 0x80, 0, 36 }, 6, &c),
 		     SCSI_E_FIELD, "a page without EVPD");
 	cr_assert_eq(scsi_cdb_parse((const uint8_t[16]){ 0x00 }, 0, &c), SCSI_E_OPCODE);
@@ -303,13 +307,48 @@ Test(scsi_data, unmap_lists)
 	cr_assert_eq(scsi_parse_unmap(at_the_edge(l, 40), 40, 100, 512, pairs), 1,
 		     "an empty range is left out");
 	cr_assert(pairs[0] == 90 && pairs[1] == 10);
-	cr_assert_eq(scsi_parse_unmap(l, 40, 99, 512, pairs), -2);
-	cr_assert_eq(scsi_parse_unmap(l, 39, 100, 512, pairs), -1);
-	cr_assert_eq(scsi_parse_unmap(l, 7, 100, 512, pairs), -1);
+	cr_assert_eq(scsi_parse_unmap(l, 40, 99, 512, pairs), UNMAP_E_RANGE);
+	cr_assert_eq(scsi_parse_unmap(l, 7, 100, 512, pairs), UNMAP_E_LENGTH);
+	put_be32(l + 32, 10);
+	cr_assert_eq(scsi_parse_unmap(l, 40, 100, 512, pairs), 2);
+	cr_assert_eq(scsi_parse_unmap(at_the_edge(l, 39), 39, 100, 512, pairs), 1,
+		     "what the list cuts short is left out");
+	l[3] = 31;
+	cr_assert_eq(scsi_parse_unmap(l, 40, 100, 512, pairs), 1, "what its header cuts, too");
 	put_be64(l + 8, UINT64_MAX);
-	cr_assert_eq(scsi_parse_unmap(l, 40, 100, 512, pairs), -2);
-	l[3] = 33;
-	cr_assert_eq(scsi_parse_unmap(l, 40, 100, 512, pairs), -1);
+	cr_assert_eq(scsi_parse_unmap(l, 40, 100, 512, pairs), UNMAP_E_RANGE);
+}
+
+Test(scsi_data, unmap_of_too_many)
+{
+	uint8_t l[8 + 16 * (SCSI_UNMAP_DESCRIPTORS + 1)] = { 0 };
+	uint64_t pairs[2 * SCSI_UNMAP_DESCRIPTORS];
+
+	put_be16(l + 2, sizeof(l) - 8);
+	cr_assert_eq(scsi_parse_unmap(l, sizeof(l), 100, 512, pairs), UNMAP_E_LIST);
+	put_be16(l + 2, sizeof(l) - 8 - 16);
+	cr_assert_eq(scsi_parse_unmap(l, sizeof(l), 100, 512, pairs), 0);
+}
+
+Test(scsi_data, mode_descriptor)
+{
+	struct scsi_disk d = { .blocks = UINT64_MAX, .block_bytes = 4096 };
+	struct scsi_command c = { .kind = SCSI_MODE_SENSE_6, .page = 8 };
+	uint8_t p[SCSI_DATA_MAX];
+
+	cr_assert_eq(scsi_put_mode(p, &c, &d), 4 + 8 + 20);
+	cr_assert(p[0] == 31 && p[3] == 8 && p[12] == 8);
+	cr_assert(get_be32(p + 4) == UINT32_MAX && get_be32(p + 8) == 4096);
+	d.blocks = 77;
+	c.kind = SCSI_MODE_SENSE_10;
+	cr_assert_eq(scsi_put_mode(p, &c, &d), 8 + 8 + 20);
+	cr_assert(get_be16(p) == 34 && get_be16(p + 6) == 8 && get_be32(p + 8) == 77);
+	c.no_descriptor = true;
+	cr_assert_eq(scsi_put_mode(p, &c, &d), 8 + 20);
+	cr_assert(get_be16(p + 6) == 0 && p[8] == 8);
+	c.no_descriptor = false;
+	c.page = 0x1d;
+	cr_assert_eq(scsi_put_mode(p, &c, &d), 0, "a descriptor alone is no page");
 }
 
 /* ---- pages ------------------------------------------------------------ */

@@ -10,6 +10,7 @@
 #define RANGE SCSIKIT_SENSE(5, 0x21, 0)
 #define FIELD SCSIKIT_SENSE(5, 0x24, 0)
 #define NO_LUN SCSIKIT_SENSE(5, 0x25, 0)
+#define LENGTH SCSIKIT_SENSE(5, 0x1a, 0)
 #define LIST SCSIKIT_SENSE(5, 0x26, 0)
 #define STOPPED SCSIKIT_SENSE(2, 4, 2)
 #define PROTECTED SCSIKIT_SENSE(7, 0x27, 0)
@@ -118,10 +119,18 @@ static void unmap(struct scsikit *kit)
 		      "UNMAP: the first range reads as zeros, its neighbours do not");
 	scsikit_in(kit, "28 00 00 00 02 60 00 00 08 00", 8 * SECTOR);
 	scsikit_check(kit, scsikit_zero(kit, 0, 8 * SECTOR), "UNMAP: so does the second");
+	scsikit_fill(kit, 0, 8 * SECTOR, 9);
+	scsikit_out(kit, "2a 00 00 00 02 60 00 00 08 00", 8 * SECTOR);
 	memcpy(kit->data, list, sizeof(list));
 	kit->data[3] = 31;
 	scsikit_out(kit, "42 00 00 00 00 00 00 00 28 00", sizeof(list));
-	scsikit_ended(kit, LIST, "UNMAP with a broken list is refused");
+	scsikit_ended(kit, 0, "UNMAP with an incomplete range");
+	scsikit_in(kit, "28 00 00 00 02 60 00 00 08 00", 8 * SECTOR);
+	scsikit_check(kit, scsikit_same(kit, 0, 8 * SECTOR, 9), "UNMAP leaves that one alone");
+	scsikit_out(kit, "42 00 00 00 00 00 00 00 07 00", 7);
+	scsikit_ended(kit, LENGTH, "UNMAP with less than a header is refused");
+	scsikit_out(kit, "42 01 00 00 00 00 00 00 28 00", sizeof(list));
+	scsikit_ended(kit, FIELD, "UNMAP with ANCHOR is refused");
 }
 
 /* ---- what it is ------------------------------------------------------------------- */
@@ -162,6 +171,11 @@ static void identity(struct scsikit *kit)
 	scsikit_in(kit, "a0 00 00 00 00 00 00 00 01 00 00 00", 256);
 	scsikit_check(kit, scsikit_be(kit->data, 4) == 5 * 8 && kit->data[9] == 0 &&
 			      kit->data[41] == 4, "REPORT LUNS: 0 to 4");
+	scsikit_in(kit, "a0 00 01 00 00 00 00 00 01 00 00 00", 256);
+	scsikit_check(kit, scsikit_sense(kit) == 0 && scsikit_be(kit->data, 4) == 0,
+		      "REPORT LUNS: none is well known");
+	scsikit_in(kit, "a0 00 03 00 00 00 00 00 01 00 00 00", 256);
+	scsikit_ended(kit, FIELD, "REPORT LUNS of another kind is refused");
 	scsikit_in(kit, "85 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00", 512);
 	scsikit_ended(kit, OPCODE, "ATA PASS-THROUGH is not known");
 	scsikit_in(kit, "43 00 00 00 00 00 00 00 0c 00", 12);
@@ -183,6 +197,10 @@ static void modes(struct scsikit *kit)
 		      "MODE SENSE(6): the caching page, not write protected");
 	scsikit_in(kit, "1a 08 48 00 40 00", 64);
 	scsikit_check(kit, kit->data[6] == 4, "MODE SENSE(6): WCE, and no more, can be changed");
+	scsikit_in(kit, "1a 00 08 00 40 00", 64);
+	scsikit_check(kit, kit->data[3] == 8 && scsikit_be(kit->data + 4, 4) == 32768 &&
+			      scsikit_be(kit->data + 8, 4) == SECTOR && kit->data[12] == 8,
+		      "MODE SENSE(6): its size, and then the page");
 	scsikit_check(kit, write_cache(kit), "MODE SENSE(10): there is a write cache");
 	memset(kit->data, 0, 28);
 	kit->data[8] = 8;
@@ -215,6 +233,9 @@ static void start_stop(struct scsikit *kit)
 	scsikit_in(kit, "03 00 00 00 12 00", 18);
 	scsikit_check(kit, scsikit_sense(kit) == 0 && kit->data[2] == 2 && kit->data[12] == 4,
 		      "REQUEST SENSE says the same");
+	scsikit_in(kit, "03 01 00 00 12 00", 18);
+	scsikit_check(kit, scsikit_sense(kit) == 0 && scsikit_be(kit->data, 4) == 0x72020402,
+		      "REQUEST SENSE says it in descriptor format");
 	scsikit_none(kit, "1b 00 00 00 01 00");
 	scsikit_ended(kit, 0, "START STOP UNIT starts");
 	scsikit_none(kit, "00 00 00 00 00 00");
