@@ -142,6 +142,7 @@ step "the demo's log, by clang -O0" 120 bash -c '
 	"$0" replay --state "$1" --verify --fill 165 | tee /dev/stderr | grep -q "^replay: events=[1-9].* divergences=0$"' \
 	"$BUILD/clang/holdfast" "$OUT/demo/result/archive"
 bed_step "bed: owner's actions" 900 tests/bed/guest.sh "$BUILD/a" "$BUILD/b" "$OUT/bed-guest"
+bed_step "bed: sg3_utils, and a reference" 600 tests/bed/sg.sh "$BUILD/a" "$OUT/bed-sg"
 # Other numbers of VPs than the demo's.
 for vps in ${HOLDFAST_TEST_SMP:-1 4}; do
 	bed_step "bed: $vps VPs" 600 tests/bed/smp.sh $vps "$BUILD/a" "$BUILD/b" "$OUT/bed-$vps"
