@@ -25,7 +25,8 @@ def main():
         until_prompt(s)
         for command in sys.argv[2:]:
             s.sendall(command.encode() + b'\n')
-            print(until_prompt(s).decode(errors='replace').replace('\r', ''))
+            # The first line is the command, as a terminal would see it typed.
+            print(until_prompt(s).decode(errors='replace').replace('\r', '').partition('\n')[2])
     return 0
 
 

@@ -117,7 +117,7 @@ machine() {
 			before=$now
 		done
 		for _ in 1 2 3; do
-			"$here/ask-qemu.py" "$out/monitor" "info registers" || true
+			"$here/ask-qemu.py" "$out/monitor" "info registers" "info lapic" || true
 		done >"$out/silent.log" 2>&1
 		kill "$(cat "$out/qemu.pid")"
 	) >/dev/null 2>&1 &
