@@ -280,7 +280,7 @@ static void collect(struct lane *l)
 
 unsigned lane_batch(struct lane *l)
 {
-	bool due = l->log.end - l->checkpointed > l->log.size / CHECKPOINT_PART;
+	bool due = l->distrusts || l->log.end - l->checkpointed > l->log.size / CHECKPOINT_PART;
 	unsigned n;
 
 	if (l->refused)
@@ -310,6 +310,11 @@ void lane_settle(struct lane *l)
 		run_staged(l);
 }
 
+void lane_distrust_checkpoints(struct lane *l)
+{
+	l->distrusts = true;
+}
+
 int lane_checkpoint(struct lane *l)
 {
 	uint64_t cut = l->log.end;
@@ -320,6 +325,7 @@ int lane_checkpoint(struct lane *l)
 	if (r < 0)
 		return r;
 	l->checkpointed = cut;
+	l->distrusts = false;
 	l->log.keep = slot_keep(l->c);
 	atomic_fetch_add_explicit(&l->c->stats->checkpoints, 1, memory_order_relaxed);
 	return 0;

@@ -50,6 +50,7 @@ struct lane {
 	unsigned batch;               /* events of the next batch at most; max_batch bounds it */
 	uint64_t now_ns;              /* of the events being offered; 0: to be read */
 	bool input_stopped;           /* the log is nearly full and no checkpoint could be made */
+	bool distrusts;               /* newest checkpoints may be of a state that was wrong */
 	bool recovering;              /* staged events may be such that killed an owner */
 	struct fault_point point;     /* what a fault now would be about */
 	uint64_t vote_until;          /* turns up to here are voted on; 0: none */
@@ -92,6 +93,10 @@ unsigned lane_batch(struct lane *l);
 
 /* Runs what is staged (answers of the hands) without taking new input. */
 void lane_settle(struct lane *l);
+
+/* The owner before may have written its own state, and it may have been wrong: a
+ * checkpoint is made as soon as there is time. */
+void lane_distrust_checkpoints(struct lane *l);
 
 /* Makes a checkpoint now, between two batches. 0 or -errno. */
 int lane_checkpoint(struct lane *l);

@@ -233,6 +233,7 @@ enum life probation_run(struct paravisor *p)
 	p->cut_seq = 0;
 	if (o == IS_MINE) {
 		note_cause(p, owner);
+		p->returns = true;
 		return LIFE_SERVES;
 	}
 	vote_close(&p->c);

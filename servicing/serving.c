@@ -209,6 +209,9 @@ static bool take_over(struct paravisor *p)
 	hands_kick_all(p->hands, p->world);
 	lane_batch(&p->lane);
 	stamp_window(p, inflight);
+	if (p->returns)
+		lane_distrust_checkpoints(&p->lane);
+	p->returns = false;
 	p->heap = heap_bytes();
 	return true;
 }

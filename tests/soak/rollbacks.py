@@ -22,6 +22,7 @@ import time
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
 KINDS = ('crash@1,owner', 'wrong@40,owner', 'crash@1000,owner', 'differ@40,owner',
          'hang@100,owner', 'scribble@40,owner', 'stuck@100,owner', 'leak@1,owner')
+SOON = 2000          # turns after which the one that took back has a checkpoint of its own
 A_VM = 20            # rollbacks of one VM
 SECONDS_EACH = 2.5   # of load, for each of them (--each): the hangs take 1 s to be seen
 
@@ -54,7 +55,9 @@ class Machine:
     def until(self, is_so, what, seconds):
         end = time.monotonic() + seconds
         while not is_so():
-            if time.monotonic() > end or self.run.poll() is not None:
+            if self.run.poll() is not None:
+                raise Wrong(f'the guest ended before: {what}; give it more time (--each)')
+            if time.monotonic() > end:
                 raise Wrong(f'waited in vain: {what}')
             time.sleep(0.02)
 
@@ -66,6 +69,11 @@ class Machine:
     def returns(self):
         tree = self.inspect()
         return tree and tree['servicing']['0']['returns']
+
+    def tell_logs(self):
+        for name in ('partition.log', 'paravisor.log'):
+            with open(os.path.join(self.state, name), encoding='utf-8') as f:
+                print(''.join(f.readlines()[-8:]), end='')
 
     def end(self):
         if self.run.wait() != 0:
@@ -96,6 +104,10 @@ def one(machine, kind):
     turn, ns = began(machine)
     owner = tree['ownership']
     gap = max(tree['gaps'].values(), key=lambda g: g['seq'])
+    # What the bad build has saved meanwhile is not what the next one is to load.
+    own = [c['seq'] - gap['seq'] for c in tree['checkpoints'].values() if c['seq'] >= gap['seq']]
+    if not own or min(own) > SOON:
+        raise Wrong(f'{kind}: no checkpoint of its own within {SOON} turns: {own}')
     return {'kind': kind, 'rollback_ms': (owner['served_ns'] - owner['decided_ns']) / 1e6,
             'detection_ms': (owner['decided_ns'] - ns) / 1e6, 'turns': gap['seq'] - turn,
             'why': tree['servicing']['0']['why']}
@@ -112,6 +124,9 @@ def a_machine(a, first, n):
                     raise Wrong(f'late: {row}')
                 rows.append(row)
             machine.end()
+        except Wrong:
+            machine.tell_logs()
+            raise
         finally:
             if machine.run.poll() is None:
                 subprocess.run([machine.exe, 'shutdown', '--state', machine.state, '--power-off'])
