@@ -58,7 +58,8 @@ static struct logged add_one(uint32_t amount)
 	const struct lane_state *lane = world_lane_const(theirs);
 	struct logged l = {
 		.event = { .seq = lane->seq, .time_ns = lane->time_ns, .epoch = 1,
-			   .type = LOG_EVENT, .kind = TOY_KIND, .code = toy_EV_ADD, .len = sizeof(l.amount) },
+			   .type = LOG_EVENT, .kind = TOY_KIND, .code = toy_EV_ADD,
+			   .len = sizeof(l.amount) },
 		.amount = { .amount = amount },
 		.head = { .n_effects = t.n_effects, .bytes = t.bytes },
 	};
