@@ -124,10 +124,12 @@ bool scenario_run(const struct run_options *given, uint64_t count, uint64_t from
 	bool bad;
 
 	o.scenario = true;
+	o.state_dir = NULL;
 	o.faults = UINT32_C(1) << FAULT_DISK_CANCEL;
 	run_one(&o, &r, tail);
 	bad = failed(&o, &r, tail);
 	d.points = r.scenario.points;
+	o.state_dir = count == 1 ? given->state_dir : NULL;
 	while (!bad && d.next < count) {
 		o.kill_at = choose(&d, count, from);
 		if (o.kill_at > d.points)

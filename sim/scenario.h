@@ -23,7 +23,8 @@ bool scenario_kills(enum point at);
 
 /* Runs the scenario without a death, then @count times with one: at points from
  * @from on, or, for 0, at points that the seed of @o chooses over all of it. A
- * line for each is added to @record (NULL: nowhere). True: one did not hold. */
+ * line for each is added to @record (NULL: nowhere); the log of a single one is
+ * left where @o says. True: one did not hold. */
 bool scenario_run(const struct run_options *o, uint64_t count, uint64_t from, const char *record);
 
 #endif

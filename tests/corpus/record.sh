@@ -4,6 +4,7 @@
 #
 # usage: record.sh BUILD NAME SIM-OPTION...
 #   record.sh build/a kills-2 --seed 9 --events 1500 --faults kill-turn,kill-effect
+#   TO=N   only the events up to N
 set -eu
 build=$(realpath "${1:?usage: $0 BUILD NAME SIM-OPTION...}")
 name=${2:?usage: $0 BUILD NAME SIM-OPTION...}
@@ -13,8 +14,8 @@ cd "$(dirname "$0")"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$build/holdfast" sim "$@" --state "$work/state"
-"$build/holdfast" log --state "$work/state/archive" --export "$work/log"
+"$build/holdfast" log --state "$work/state/archive" ${TO:+--to "$TO"} --export "$work/log"
 "$build/holdfast" replay "$work/log" --verify | tail -n 1
 xz -9e <"$work/log" >"$name.log.xz"
 ls -l "$name.log.xz"
-printf '%s\t%s\t%s\n' "$name" "$(git describe --always --dirty)" "holdfast sim $*" >>recorded.txt
+printf '%s\t%s\t%s\n' "$name" "$(git describe --always --dirty)" "holdfast sim $*${TO:+ up to event $TO}" >>recorded.txt

@@ -38,6 +38,11 @@ done
 [ "${SOAK_ROLLBACKS:-1000}" = 0 ] || tests/soak/rollbacks.py "$a" "$(dirname "$a")/sabotage" \
 	"$(dirname "$record")/rollbacks.jsonl" --rollbacks "${SOAK_ROLLBACKS:-1000}"
 
+# SIGKILL at 10^5 turn boundaries and effects, in a record of its own beside this
+# one. SOAK_KILLS=0 leaves it out.
+[ "${SOAK_KILLS:-100000}" = 0 ] || tests/soak/kills.py "$a" "$(dirname "$record")/kills.jsonl" \
+	--points "${SOAK_KILLS:-100000}"
+
 # Simulation: 10^9 events over 10^4 seeds, in a record of its own beside this one.
 # SOAK_SIM=0 leaves it out.
 [ "${SOAK_SIM:-1}" = 0 ] || tests/soak/sim.py "$a" "$(dirname "$record")/sim.jsonl"
