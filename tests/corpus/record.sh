@@ -18,4 +18,6 @@ trap 'rm -rf "$work"' EXIT
 "$build/holdfast" replay "$work/log" --verify | tail -n 1
 xz -9e <"$work/log" >"$name.log.xz"
 ls -l "$name.log.xz"
-printf '%s\t%s\t%s\n' "$name" "$(git describe --always --dirty)" "holdfast sim $*${TO:+ up to event $TO}" >>recorded.txt
+commit=$(git rev-parse --short HEAD)
+git diff --quiet HEAD -- ../.. ':!.' || commit=$commit-dirty
+printf '%s\t%s\t%s\n' "$name" "$commit" "holdfast sim $*${TO:+ up to event $TO}" >>recorded.txt

@@ -60,8 +60,11 @@ echo "archive mutations=$ARCHIVE_COUNT refused=$refused equal=$equal shorter=$sh
 # The exported log: the last events of all, and a state to begin with. Repaired, a
 # change may be another legal log; then it ends with the state that it tells of.
 EXPORT=$WORK/export
-last=$("$A" replay --state "$STATE/archive" --show vtl 2>/dev/null | sed -n 's/^behind event \([0-9]*\):.*/\1/p')
-"$A" log --state "$STATE/archive" --from $((last - EXPORT_EVENTS)) --export "$EXPORT" >"$WORK/exported" ||
+"$A" replay --state "$STATE/archive" --show vtl >"$WORK/last" 2>&1
+last=$(sed -n 's/^behind event \([0-9]*\):.*/\1/p' "$WORK/last")
+from=$(sed -n 's/.*going on at the checkpoint of \([0-9]*\).*/\1/p' "$WORK/last" | tail -n 1)
+[ $((last - ${from:-0})) -lt "$EXPORT_EVENTS" ] || from=$((last - EXPORT_EVENTS))
+"$A" log --state "$STATE/archive" --from $((from + 1)) --export "$EXPORT" >"$WORK/exported" 2>&1 ||
 	fail "no export: $(cat "$WORK/exported")"
 "$REPLAY" replay "$EXPORT" --verify >"$WORK/whole" 2>&1 || fail "the export does not replay: $(tail -n 3 "$WORK/whole")"
 whole=$(field events "$(tail -n 1 "$WORK/whole")")
