@@ -1,6 +1,6 @@
 #!/bin/sh
 # The QEMU of the bed: the one of the release's backports, unpacked beside the kernel and never installed; where it cannot
-# be had, a copy of the installed one. mend-qemu.py takes a fault of its SVM out of either.
+# be had, a copy of the installed one. mend-qemu.py takes two faults of its SVM out of either.
 #
 # usage: fetch-qemu.sh DIR
 #
@@ -14,7 +14,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
 cd "$1"
 dir=$(pwd)
-if [ -x run ] && grep -q mended from 2>/dev/null && { grep -q backports from || [ -n "$(find from -mmin -10)" ]; }; then
+mend=$(cksum <"$here/mend-qemu.py")
+if [ -x run ] && [ "$(cat mend 2>/dev/null)" = "$mend" ] && { grep -q backports from || [ -n "$(find from -mmin -10)" ]; }; then
 	exit 0
 fi
 
@@ -26,6 +27,7 @@ fall_back() {
 	mended=$("$here/mend-qemu.py" root/usr/bin/qemu-system-x86_64) || true
 	printf '#!/bin/sh\nexec %s/root/usr/bin/qemu-system-x86_64 -L /usr/share/qemu -L /usr/share/seabios "$@"\n' "$dir" >run
 	chmod 755 run
+	echo "$mend" >mend
 	echo "the installed $(./run --version | head -n 1), $mended; no newer one: $1" >from
 	exit 0
 }
@@ -61,4 +63,5 @@ printf '#!/bin/sh\nexec %s/root/usr/bin/qemu-system-x86_64 -L %s/root/usr/share/
 chmod 755 run
 ./run --version >/dev/null || fall_back "it does not start"
 mended=$("$here/mend-qemu.py" root/usr/bin/qemu-system-x86_64) || true
+echo "$mend" >mend
 echo "$(./run --version | head -n 1), of $suite, $mended" >from
