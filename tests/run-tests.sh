@@ -118,8 +118,8 @@ step "sim: awkward moments" 150 tests/e2e/sim-moments.sh "$BUILD/a"
 # 1/100 of the soak's.
 step "rollbacks from bad builds" 90 bash -c '
 	record=$(mktemp) && trap "rm -f $record" EXIT
-	tests/soak/rollbacks.py "$0/a" "$0/sabotage" "$record" --rollbacks 10 --each 1 \
-		--kinds crash@1,owner/wrong@40,owner/crash@500,owner/differ@40,owner/hang@100,owner' "$BUILD"
+	tests/soak/rollbacks.py "$0/a" "$0/sabotage" "$record" --rollbacks 10 --each 1.2 \
+		--kinds crash@1,owner/wrong@40,owner/crash@200,owner/differ@40,owner/scribble@40,owner/crash@1,owner/wrong@40,owner/crash@200,owner/differ@40,owner/hang@100,owner' "$BUILD"
 step "sim: new seeds" 150 "$BUILD/a/holdfast" sim --seed "$(date +%j)000" --seeds 1000 --seconds 50 --events 50000
 step "sim: new seeds, hostile guest" 150 "$BUILD/a/holdfast" sim --seed "$(date +%j)000" --seeds 1000 --seconds 20 --events 10000 --hostile
 for bug in kick double flip; do

@@ -31,6 +31,10 @@ class Wrong(Exception):
     pass
 
 
+class Ended(Exception):
+    """The guest was done before all rollbacks of its VM: the rest get another VM."""
+
+
 class Machine:
     """A VM whose successors are as bad as its file says."""
 
@@ -56,7 +60,7 @@ class Machine:
         end = time.monotonic() + seconds
         while not is_so():
             if self.run.poll() is not None:
-                raise Wrong(f'the guest ended before: {what}; give it more time (--each)')
+                raise Ended(what)
             if time.monotonic() > end:
                 raise Wrong(f'waited in vain: {what}')
             time.sleep(0.02)
@@ -75,6 +79,13 @@ class Machine:
             with open(os.path.join(self.state, name), encoding='utf-8') as f:
                 print(''.join(f.readlines()[-8:]), end='')
 
+    def ends(self):
+        try:
+            self.run.wait(2)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def end(self):
         if self.run.wait() != 0:
             raise Wrong('the guest was not content')
@@ -92,15 +103,21 @@ def began(machine):
 
 def one(machine, kind):
     before = machine.returns()
+    if before is None:
+        raise Ended(kind)
     with open(machine.plan, 'w', encoding='ascii') as f:
         f.write(kind + '\n')
     r = subprocess.run([machine.exe, 'service', '--state', machine.state, '--to', machine.bad,
                         '--follow-events', '50', '--voting', '1000000', '--probation', '60'],
                        capture_output=True, text=True)
+    if r.returncode and machine.ends():
+        raise Ended(kind)
     if r.returncode:
         raise Wrong(f'{kind}: not served by it: {r.stderr}')
-    machine.until(lambda: (machine.returns() or 0) > before, f'{kind}: the way back', 30)
+    machine.until(lambda: (machine.returns() or 0) > before, f'{kind}: the way back', 120)
     tree = machine.inspect()
+    if not tree:
+        raise Ended(kind)
     turn, ns = began(machine)
     owner = tree['ownership']
     gap = max(tree['gaps'].values(), key=lambda g: g['seq'])
@@ -124,6 +141,10 @@ def a_machine(a, first, n):
                     raise Wrong(f'late: {row}')
                 rows.append(row)
             machine.end()
+        except Ended as what:
+            machine.end()
+            if not rows:
+                raise Wrong(f'the guest ended before: {what}; give it more time (--each)') from what
         except Wrong:
             machine.tell_logs()
             raise
