@@ -4,8 +4,11 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { RAM = 1 << 20, SIMP = 0x3000, SLOT = SIMP + 0x200, PAGE_IN = 0x5000 };
@@ -319,4 +322,97 @@ Test(partition, a_row_that_is_free_is_used_again)
 	p.c.h->fds[0].fd = -1;
 	cr_assert_eq(custody_fd_row(&p.c, "a"), -ENOENT);
 	cr_assert_eq(custody_fd_add(&p.c, "c", 42), 0);
+}
+
+/* ---- the watchdog ------------------------------------------------------------ */
+
+enum { OWNER = 3, LOOKS = 12, LIMIT_MS = 4 };
+
+/* An owner that does nothing at all. */
+static pid_t begin_watch(uint64_t watchdog_ns)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		pause();
+		_exit(0);
+	}
+	pthread_mutex_init(&p.children_lock, NULL);
+	p.o.watchdog_ns = watchdog_ns;
+	p.child[OWNER] = (struct child){ .alive = true, .pid = pid, .pidfd = pidfd_open(pid, 0) };
+	atomic_store(&p.c.h->owner, OWNER_WORD(1, OWNER, OWNER_OWNED));
+	atomic_store(&p.c.h->step_epoch, 1);
+	atomic_store(&p.c.h->step_seq, 77);
+	return pid;
+}
+
+/* As the hub would, with room between two looks. Returns how often it was knocked. */
+static unsigned look_often(unsigned n)
+{
+	unsigned knocks = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		watchdog_look(&p);
+		knocks += (unsigned)counter(p.kick_fd);
+		usleep(LIMIT_MS * 1000 / 4 + 100);
+	}
+	return knocks;
+}
+
+static bool lives(pid_t pid)
+{
+	return waitpid(pid, NULL, WNOHANG) == 0;
+}
+
+Test(partition, an_owner_that_was_knocked_at_in_vain_is_killed)
+{
+	pid_t pid = begin_watch(LIMIT_MS * UINT64_C(1000000));
+
+	cr_assert_eq(look_often(5), 4);
+	cr_assert(lives(pid));
+	cr_assert_eq(look_often(1), 0);
+	cr_assert_eq(waitpid(pid, NULL, 0), pid);
+	cr_assert(p.child[OWNER].stood_still);
+	cr_assert_eq(atomic_load(&p.c.h->faults), 1);
+	cr_assert_eq(atomic_load(&p.c.h->fault_seq), 77);
+}
+
+Test(partition, what_another_epoch_stepped_is_no_fault_of_this_one)
+{
+	begin_watch(LIMIT_MS * UINT64_C(1000000));
+	atomic_store(&p.c.h->step_epoch, 2);
+	look_often(6);
+	cr_assert(p.child[OWNER].stood_still);
+	cr_assert_eq(atomic_load(&p.c.h->faults), 0);
+}
+
+Test(partition, an_owner_that_answers_a_knock_is_left_alone)
+{
+	pid_t pid = begin_watch(LIMIT_MS * UINT64_C(1000000));
+
+	for (unsigned i = 0; i < LOOKS; i++) {
+		if (look_often(1))
+			atomic_fetch_add(&p.c.proc[OWNER].heartbeat_ns, 1);
+	}
+	cr_assert(lives(pid));
+	cr_assert_eq(kill(pid, SIGKILL), 0);
+}
+
+Test(partition, looks_that_come_too_soon_do_not_count)
+{
+	pid_t pid = begin_watch(UINT64_C(3600000000000));
+
+	cr_assert_eq(look_often(LOOKS), 0);
+	cr_assert(lives(pid));
+	cr_assert_eq(kill(pid, SIGKILL), 0);
+}
+
+Test(partition, nobody_is_watched_without_a_limit)
+{
+	pid_t pid = begin_watch(0);
+
+	cr_assert_eq(watchdog_wait_ms(&p), -1);
+	cr_assert_eq(look_often(LOOKS), 0);
+	cr_assert(lives(pid));
+	cr_assert_eq(kill(pid, SIGKILL), 0);
 }
