@@ -80,21 +80,25 @@ int slot_write(struct custody *c, const struct slot_codec *codec, const struct w
 	return 0;
 }
 
-enum slot_told slot_told(const struct log_record *h, const void *payload,
-			 const struct slot_cut *cut, const uint8_t *bytes, size_t len)
+static enum slot_told compare(const struct log_record *h, const void *payload,
+			      const struct slot_cut *cut, size_t len, XXH128_hash_t hash)
 {
 	struct log_checkpoint told;
-	XXH128_hash_t hash;
 
 	if (h->type != LOG_CHECKPOINT)
 		return SLOT_TOLD_NOTHING;
 	if (h->len < sizeof(told) || h->seq != cut->seq)
 		return SLOT_TOLD_OTHER;
 	memcpy(&told, payload, sizeof(told));
-	hash = XXH3_128bits(bytes, len);
 	return told.position == cut->position && told.bytes == len &&
 			       told.hash[0] == hash.low64 && told.hash[1] == hash.high64
 		       ? SLOT_TOLD_SAME : SLOT_TOLD_OTHER;
+}
+
+enum slot_told slot_told(const struct log_record *h, const void *payload,
+			 const struct slot_cut *cut, const uint8_t *bytes, size_t len)
+{
+	return compare(h, payload, cut, len, XXH3_128bits(bytes, len));
 }
 
 /* A slot on its way into private memory. */
@@ -134,7 +138,7 @@ static bool is_wrong(const struct copy *p, const uint8_t *buffer, const uint64_t
 		snprintf(why, 160, "checkpoint %c of turn %llu: the log does not go on behind its cut "
 			 "at position %llu", name, seq, (unsigned long long)p->cut.position);
 	else if (p->behind == LOG_OK &&
-		 slot_told(&p->h, &p->told, &p->cut, buffer, p->len) == SLOT_TOLD_OTHER)
+		 compare(&p->h, &p->told, &p->cut, p->len, now) == SLOT_TOLD_OTHER)
 		snprintf(why, 160, "checkpoint %c of turn %llu: %zu bytes, hash %016llx; the log tells "
 			 "of turn %llu: %llu bytes, hash %016llx", name, seq, p->len,
 			 (unsigned long long)now.low64, (unsigned long long)p->h.seq,

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <lmdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -365,6 +366,69 @@ Test(history, a_late_archiver_starts_at_a_checkpoint)
 	cr_assert_eq(status_of(pid), 0);
 	cr_assert_eq(run(cmd_replay, NULL, NULL, NULL), 0, "%s", output);
 	cr_assert(figure("events=") >= 100);
+}
+
+/* Changes the last byte of the archive's first checkpoint. */
+static void change_checkpoint(void)
+{
+	char archive[128];
+	MDB_env *env;
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	MDB_cursor *cursor;
+	MDB_val key, value;
+	uint8_t *copy;
+
+	snprintf(archive, sizeof(archive), "%s/archive", dir);
+	cr_assert_eq(mdb_env_create(&env), 0);
+	cr_assert_eq(mdb_env_set_maxdbs(env, 4), 0);
+	cr_assert_eq(mdb_env_open(env, archive, 0, 0600), 0);
+	cr_assert_eq(mdb_txn_begin(env, NULL, 0, &txn), 0);
+	cr_assert_eq(mdb_dbi_open(txn, "checkpoints", MDB_INTEGERKEY, &dbi), 0);
+	cr_assert_eq(mdb_cursor_open(txn, dbi, &cursor), 0);
+	cr_assert_eq(mdb_cursor_get(cursor, &key, &value, MDB_FIRST), 0);
+	copy = malloc(value.mv_size);
+	memcpy(copy, value.mv_data, value.mv_size);
+	copy[value.mv_size - 1] ^= 1;
+	value.mv_data = copy;
+	cr_assert_eq(mdb_cursor_put(cursor, &key, &value, MDB_CURRENT), 0);
+	mdb_cursor_close(cursor);
+	cr_assert_eq(mdb_txn_commit(txn), 0);
+	mdb_env_close(env);
+	free(copy);
+}
+
+Test(history, a_changed_checkpoint_of_the_archive_is_told)
+{
+	pid_t pid = start_archive();
+
+	press(10000);
+	wait_archived(10000);
+	end_vm();
+	cr_assert_eq(status_of(pid), 0);
+	cr_assert_eq(run(cmd_replay, "--verify", NULL, NULL), 0, "%s", output);
+	change_checkpoint();
+	cr_assert_eq(run(cmd_replay, "--verify", NULL, NULL), 1);
+	cr_assert_not_null(strstr(output, "not the one that the log tells of"), "%s", output);
+}
+
+Test(history, a_changed_checkpoint_of_the_archive_is_not_begun_with)
+{
+	pid_t pid;
+	uint64_t events;
+
+	press(90000);
+	pid = start_archive();
+	wait_archived(90000);
+	press(10000);
+	wait_archived(100000);
+	end_vm();
+	cr_assert_eq(status_of(pid), 0);
+	cr_assert_eq(run(cmd_replay, NULL, NULL, NULL), 0, "%s", output);
+	events = figure("events=");
+	change_checkpoint();
+	cr_assert_eq(run(cmd_replay, NULL, NULL, NULL), 0, "%s", output);
+	cr_assert(figure("events=") < events && figure("events=") > 0, "the next one is");
 }
 
 /* Changes the first recorded effect, makes the chain of that record hold, and
