@@ -17,7 +17,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { STEPS = 16, DEEDS_OF_STEP = 6, STEP_NS = 200000, POLL_NS = 20000 };
+enum { STEPS = 16, DEEDS_OF_STEP = 6, STEP_NS = 200000, POLL_NS = 20000,
+       FOLLOWED = 1500 /* events before a flip, for cuts */ };
 
 enum deed {
 #define DEED(name, word, doc) DEED_##name,
@@ -144,7 +145,8 @@ void moment_start(struct custody *c)
 
 struct rec_service_ask moment_ask(void)
 {
-	return (struct rec_service_ask){ .voting = 16, .probation_ns = UINT64_C(10000000000) };
+	return (struct rec_service_ask){ .follow_events = options.n_cuts ? FOLLOWED : 0, .voting = 16,
+					 .probation_ns = UINT64_C(10000000000) };
 }
 
 /* ---- what is so ------------------------------------------------------------------ */
