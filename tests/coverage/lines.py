@@ -1,6 +1,7 @@
 """Lines and branches of the parts that hold the truth, by gcovr.
 
-A branch that only a fact() can take is the end of the process: it is left out.
+A branch that only a fact() can take is the end of the process: it is left out, and so
+is engine/coverage.c, which only a build that counts has.
 tests/coverage/reasons.txt says why the others that stay are not taken."""
 import glob
 import json
@@ -21,7 +22,7 @@ def forget(builds):
 def measure(build, root, out):
     """gcovr's records of one build, by file."""
     name = os.path.join(out, os.path.basename(build) + '.json')
-    filters = [x for p in PARTS for x in ('--filter', f'{p}/(?!test_|partition/test_)')]
+    filters = [x for p in PARTS for x in ('--filter', f'{p}/(?!test_|partition/test_|coverage.c)')]
     subprocess.run(['gcovr', '--root', root, '--object-directory', build, *filters, '--json', name,
                     '--exclude-lines-by-pattern', r'.*\bfact\(.*',
                     '--exclude-unreachable-branches', '--exclude-throw-branches',
@@ -37,7 +38,7 @@ def reasons(root):
     with open(os.path.join(root, 'tests/coverage/reasons.txt'), encoding='utf-8') as f:
         for line in f:
             if line.strip() and not line.startswith('#'):
-                path, text, why = (x.strip() for x in line.split('|', 2))
+                path, text, why = (x.strip() for x in line.split(' | ', 2))
                 found.append((re.compile(path), re.compile(text), why))
     return found
 
