@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """SIGKILL of the owner at every turn boundary and in, before and behind every
 effect of the fixed scenario (`holdfast sim --kill-points`, docs/TESTING.md), seed
-after seed. Each point that held is one line of the record file, so that a run
+after seed. A batch of points that held is one line of the record file, so that a run
 that was interrupted goes on where it stopped.
 
 usage: kills.py BUILD RECORD [--points TOTAL] [--jobs N] [--check]
 
-At the end the record must hold so many points for this commit, each with what it
-was: seed, point, of how many, at a turn or an effect, event, requests in flight.
+At the end the record must hold so many points for this commit. A line names scenario,
+seed, first point, of how many; and for each point where it was (t: turn boundary, e:
+effect) and the requests in flight.
 --check only looks at the record."""
 import argparse
 import collections
@@ -29,54 +30,62 @@ def commit():
 
 
 def held(path, mark):
-    """Points of this commit, by seed."""
+    """{seed: {first point: batch}} of this commit."""
     points = collections.defaultdict(dict)
     if os.path.exists(path):
         with open(path, encoding='ascii') as f:
             for row in (json.loads(x) for x in f if x.strip()):
                 if row['commit'] == mark:
-                    points[row['seed']][row['point']] = row
+                    points[row['seed']][row['first']] = row
     return points
 
 
+def count(points):
+    return sum(len(b['in_flight']) for batches in points.values() for b in batches.values())
+
+
 def run_batch(build, seed, first):
-    """Its lines, and whether it held; a point that did not is not among them."""
+    """The batch as the record has it, or None: not each point of it held."""
     with tempfile.NamedTemporaryFile('r') as out:
         done = subprocess.run([os.path.join(build, 'holdfast'), 'sim', '--seed', str(seed),
                                '--kill-points', str(BATCH), '--kill-from', str(first),
                                '--record', out.name], capture_output=True, text=True, check=False)
         rows = [json.loads(x) for x in out.read().splitlines()]
-    if done.returncode:
+    if done.returncode or not all(r['ok'] for r in rows):
         with LOCK:
             print(done.stdout.strip())
             print('\n'.join(done.stderr.splitlines()[-20:]))
-    return [r for r in rows if r['ok']], done.returncode == 0
+        return None
+    return {'scenario': rows[0]['scenario'] if rows else '', 'seed': seed, 'first': first,
+            'of': rows[0]['of'] if rows else 0, 'at': ''.join(r['at'][0] for r in rows),
+            'in_flight': [r['in_flight'] for r in rows]}
 
 
 def run_seed(build, record, mark, seed, before, stop):
     """The rest of a seed's points. True: all of them held."""
-    first = max(before, default=0) + 1
+    first = max(before, default=1 - BATCH) + BATCH
     while not stop.is_set():
-        rows, good = run_batch(build, seed, first)
-        with LOCK, open(record, 'a', encoding='ascii') as f:
-            for row in rows:
-                f.write(json.dumps({'commit': mark, **row}) + '\n')
-        if not good:
+        batch = run_batch(build, seed, first)
+        if batch is None:
             stop.set()
             return False
-        if len(rows) < BATCH:
+        if batch['in_flight']:
+            with LOCK, open(record, 'a', encoding='ascii') as f:
+                f.write(json.dumps({'commit': mark, **batch}) + '\n')
+        if len(batch['in_flight']) < BATCH:
             return True
         first += BATCH
     return True
 
 
 def judge(points, want):
-    rows = [r for by_point in points.values() for r in by_point.values()]
-    busy = sum(1 for r in rows if r['in_flight'])
-    effects = sum(1 for r in rows if r['at'] == 'effect')
-    print(f'kills: {len(rows)} points of {len(points)} seeds, {effects} of them at effects, {busy} '
-          f'with requests in flight, {max((r["in_flight"] for r in rows), default=0)} at most')
-    if len(rows) >= want:
+    batches = [b for by_first in points.values() for b in by_first.values()]
+    busy = sum(1 for b in batches for n in b['in_flight'] if n)
+    effects = sum(b['at'].count('e') for b in batches)
+    most = max((n for b in batches for n in b['in_flight']), default=0)
+    print(f'kills: {count(points)} points of {len(points)} seeds, {effects} of them at effects, '
+          f'{busy} with requests in flight, {most} at most')
+    if count(points) >= want:
         return 0
     print(f'kills: at least {want} points wanted')
     return 1
@@ -94,7 +103,7 @@ def main():
     mark, seed, good, stop = commit(), 1, True, threading.Event()
     while not a.check and good:
         points = held(a.record, mark)
-        if sum(len(x) for x in points.values()) >= a.points:
+        if count(points) >= a.points:
             break
         seeds = range(seed, seed + a.jobs)
         with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:

@@ -1,7 +1,7 @@
 #!/bin/sh
-# The commit that a record names: with -dirty when anything but records was changed.
+# The commit that a record names: with -dirty when anything outside this folder was changed.
 set -eu
 cd "$(dirname "$0")/../.."
 commit=$(git rev-parse --short HEAD)
-git diff --quiet HEAD -- . ':!tests/soak/*.tsv' ':!tests/soak/*.jsonl' || commit=$commit-dirty
+git diff --quiet HEAD -- . ':!tests/soak' || commit=$commit-dirty
 echo "$commit"
