@@ -4,7 +4,7 @@ set -eu
 
 HF_CMDLINE='hf.load=no'
 guest_start /a
-guest_wait 60 'HFGUEST ready' || exit 75
+guest_wait 80 'HFGUEST ready' || exit 75
 exits=$(/a/holdfast inspect --state "$hf_state" --json exits | tr -c '0-9\n' ' ' | awk '{ for (i = 1; i <= NF; i++) n += $i } END { print n + 0 }')
 ready=$(grep -a 'HFGUEST ready' "$hf_console" | head -n 1 | cut -d ' ' -f 1)
 echo "HFBOOT exits=$exits to_sda_ms=$((ready - started))"
