@@ -1,21 +1,54 @@
 #!/bin/bash
-# 16 processors, four controllers with 16 channels each, on the soft back end; the
-# paravisor is killed in the middle.
+# 64 channels on the soft back end: 16 processors, 4 controllers with 16 channels each, all of which carry data while
+# the paravisor is replaced twice and killed twice.
 . "$(dirname "$0")/lib.sh"
 disks=()
-for i in 0 1 2 3; do
+for i in $(seq 0 3); do
 	truncate -s 4M "$WORK/$i"
 	disks+=(--disk "$WORK/$i,controller=$i")
 done
-"$A" run --backend soft --kernel "$BUILD_A/tests/soft/softscsi" --cmdline "many report=$REPORT" --vps 16 \
-	--memory 128M --state "$STATE" "${disks[@]}" >"$WORK/console" 2>&1 </dev/null &
+"$A" run --backend soft --kernel "$BUILD_A/tests/soft/softscsi" --cmdline "many seconds=${SECONDS_OF_LOAD:-6} report=$REPORT" \
+	--vps 16 --memory 128M --state "$STATE" "${disks[@]}" >"$WORK/console" 2>&1 </dev/null &
 RUN_PID=$!
-for _ in $(seq 200); do
-	n=$(grep -c "carries data" "$REPORT" 2>/dev/null || true)
-	[ "${n:-0}" -lt 2 ] || break
-	kill -0 "$RUN_PID" 2>/dev/null || break
-	sleep 0.05
-done
-"$A" kill --state "$STATE" >/dev/null || fail "kill"
+
+# lines N PATTERN: until the report has N lines of it.
+lines() {
+	for _ in $(seq 600); do
+		n=$(grep -c "$2" "$REPORT" 2>/dev/null || true)
+		[ "${n:-0}" -lt "$1" ] || return 0
+		kill -0 "$RUN_PID" 2>/dev/null || break
+		sleep 0.05
+	done
+	cat "$WORK/console"
+	fail "not $1 times: $2"
+}
+
+kill_owner() {
+	"$A" kill --state "$STATE" >/dev/null || fail "kill"
+	sleep 0.3
+}
+
+all_open() {
+	"$A" inspect --state "$STATE" --json channel >"$WORK/channels" || fail "inspect"
+	python3 - "$WORK/channels" <<-'P' || fail "not 64 channels are open"
+		import json, sys
+		text = json.dumps(json.load(open(sys.argv[1])))
+		n = text.count('"OPEN"')
+		print(f'{n} channels are open')
+		sys.exit(n != 64)
+		P
+}
+
+# While they are being opened, and while all of them work.
+lines 2 "carries data"
+kill_owner
+lines 4 "at another processor"
+all_open
+"$A" service --state "$STATE" --to "$B" --expect-difference scsi.GUEST_WRITE.tail --probation 1 || fail "service to b"
+kill_owner
+"$A" service --state "$STATE" --to "$A" --expect-difference scsi.GUEST_WRITE.tail --probation 1 || fail "service to a"
+all_open
+grep -q 'all at once' "$REPORT" && fail "the guest was over before the last replacement"
 if wait "$RUN_PID"; then RUN_PID=; else RUN_PID=; cat "$REPORT" "$WORK/console"; fail "the guest was not content"; fi
+grep 'carried data' "$REPORT"
 tail -n 1 "$REPORT"

@@ -1,12 +1,21 @@
-/* tests/soft/many.c - many channels on many processors: each carries data, is
- * turned to another processor, carries data again; then all are closed, and some
- * opened again. And page lists of the sizes that messages are cut at. */
+/* tests/soft/many.c - as many channels as there can be, on as many processors: each
+ * carries data, is turned to another processor, carries data again; for some
+ * seconds all controllers at once, while somebody outside disturbs the server;
+ * then all are closed, and some opened again. And page lists of the sizes that
+ * messages are cut at. */
 #include "tests/soft/scsikit.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { CONTROLLERS = 4, CHANNELS = 16, RING = 32768, TURN = 5, SECTOR = 512 };
+enum {
+	CONTROLLERS = 4, CHANNELS = 16, RING = 32768, TURN = 5, SECTOR = 512,
+	ROUND_BLOCKS = 100, ROUNDS = 64, /* blocks of a round; rounds until they are used again */
+	FIRST_ROUND = 4,
+};
 
 struct probe {
 	struct guestscsi_request request;
@@ -29,12 +38,13 @@ static bool carries(struct guestscsi *scsi, uint32_t c, uint32_t i, uint32_t rou
 {
 	struct probe *p = &probes[c][i];
 	const uint32_t number = round << 16 | c << 8 | i;
+	const uint32_t block = ROUND_BLOCKS * (round % ROUNDS) + i;
 
 	p->data[0] = number;
-	if (!transfer(scsi, p, 100 * round + i, true))
+	if (!transfer(scsi, p, block, true))
 		return false;
 	p->data[0] = 0;
-	return transfer(scsi, p, 100 * round + i, false) && p->data[0] == number;
+	return transfer(scsi, p, block, false) && p->data[0] == number;
 }
 
 static bool prepare(struct guestbus *bus, struct guestscsi *scsi, uint32_t c, uint32_t i)
@@ -62,6 +72,63 @@ static struct guestscsi *open_one(struct guestbus *bus, struct scsikit *kit, uin
 		good = prepare(bus, scsi, c, i) && carries(scsi, c, i, round);
 	scsikit_check(kit, good, "a controller with 16 channels, each carries data");
 	return good ? scsi : NULL;
+}
+
+/* ---- all at once ------------------------------------------------------------- */
+
+struct worker {
+	pthread_t thread;
+	struct guestbus *bus;
+	struct guestscsi *scsi;
+	uint32_t controller, rounds;
+	bool good;
+};
+
+static atomic_bool enough;
+
+static void *work(void *context)
+{
+	struct worker *w = context;
+	const uint32_t vps = softvm_vps(guestbus_vm(w->bus));
+
+	w->good = true;
+	for (uint32_t round = FIRST_ROUND; w->good && !atomic_load(&enough); round++) {
+		for (uint32_t i = 0; w->good && i < CHANNELS; i++) {
+			struct guestbus_channel *channel = guestscsi_bus_channel(w->scsi, i);
+
+			w->good = carries(w->scsi, w->controller, i, round);
+			if (w->good && (round + i) % TURN == 0)
+				w->good = guestbus_modify(channel, (channel->vp + 1) % vps) == 0;
+		}
+		w->rounds++;
+	}
+	return NULL;
+}
+
+/* Each controller in a thread of its own, for @seconds. */
+static void together(struct guestbus *bus, struct scsikit *kit, struct guestscsi **scsi,
+		     unsigned seconds)
+{
+	static struct worker workers[CONTROLLERS];
+	uint32_t rounds = UINT32_MAX;
+	bool good = true;
+
+	for (uint32_t c = 0; c < CONTROLLERS; c++) {
+		workers[c] = (struct worker){ .bus = bus, .scsi = scsi[c], .controller = c };
+		if (pthread_create(&workers[c].thread, NULL, work, &workers[c]))
+			abort();
+	}
+	sleep(seconds);
+	atomic_store(&enough, true);
+	for (uint32_t c = 0; c < CONTROLLERS; c++) {
+		pthread_join(workers[c].thread, NULL);
+		good = good && workers[c].good;
+		if (workers[c].rounds < rounds)
+			rounds = workers[c].rounds;
+	}
+	fprintf(kit->report, "each of %u channels carried data %u times or more\n",
+		CONTROLLERS * CHANNELS, rounds);
+	scsikit_check(kit, good && rounds > 0, "all at once");
 }
 
 static void turn(struct guestbus *bus, struct scsikit *kit, struct guestscsi *scsi, uint32_t c)
@@ -95,7 +162,7 @@ static void page_lists(struct guestbus *bus, struct scsikit *kit, struct guestsc
 	free(pfns);
 }
 
-int many(struct guestbus *bus, FILE *report, unsigned *checks, unsigned *bad)
+int many(struct guestbus *bus, unsigned seconds, FILE *report, unsigned *checks, unsigned *bad)
 {
 	struct scsikit kit = { .report = report, .checks = checks, .bad = bad };
 	struct guestscsi *scsi[CONTROLLERS] = { NULL };
@@ -109,6 +176,8 @@ int many(struct guestbus *bus, FILE *report, unsigned *checks, unsigned *bad)
 	}
 	for (uint32_t c = 0; c < CONTROLLERS; c++)
 		turn(bus, &kit, scsi[c], c);
+	if (seconds)
+		together(bus, &kit, scsi, seconds);
 	page_lists(bus, &kit, scsi[0]);
 	for (uint32_t c = 0; c < CONTROLLERS && !error; c++)
 		error = guestscsi_close(scsi[c]);

@@ -62,7 +62,7 @@ void opcodes_others(struct scsikit *kit);
 void opcodes_optical(struct scsikit *kit);
 int hotplug(struct guestbus *bus, struct scsikit *kit);
 /* Opens controllers itself. */
-int many(struct guestbus *bus, FILE *report, unsigned *checks, unsigned *bad);
+int many(struct guestbus *bus, unsigned seconds, FILE *report, unsigned *checks, unsigned *bad);
 /* Needs three channels. */
 int flood(struct guestbus *bus, struct scsikit *kit);
 

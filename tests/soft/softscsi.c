@@ -1,6 +1,6 @@
 /* tests/soft/softscsi.c - a native guest that checks what SCSI commands do.
  *
- *   softscsi opcodes|hotplug|flood|many report=FILE
+ *   softscsi opcodes|hotplug|flood|many report=FILE [seconds=N]
  *
  * FILE gets a line for each check, and at the end one that counts them. Exit
  * status: 0 when all were good. */
@@ -21,6 +21,13 @@ static const char *word(int argc, char **argv, const char *name)
 		if (strncmp(argv[i], name, n) == 0 && argv[i][n] == '=')
 			return argv[i] + n + 1;
 	return NULL;
+}
+
+static unsigned number(int argc, char **argv, const char *name)
+{
+	const char *text = word(argc, argv, name);
+
+	return text ? (unsigned)strtoul(text, NULL, 10) : 0;
 }
 
 static bool asked(int argc, char **argv, const char *mode)
@@ -126,7 +133,7 @@ int main(int argc, char **argv)
 	}
 	error = guestbus_connect(vm, PATIENCE_S, &bus);
 	if (!error && asked(argc, argv, "many"))
-		error = many(bus, report, &checks, &bad);
+		error = many(bus, number(argc, argv, "seconds"), report, &checks, &bad);
 	else if (!error)
 		error = run(bus, argc, argv, report, &checks, &bad);
 	if (!error)
