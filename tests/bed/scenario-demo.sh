@@ -114,7 +114,8 @@ if guest_wait $((10 + 30 * ${HF_VPS:-2})) 'HFGUEST ready' && guest_wait $((15 + 
 	if [ $failed = no ]; then
 		sleep 1
 		guest_say stop
-		guest_wait 90 'HFGUEST done' || failed=yes
+		# The results of a long run are long, and each byte of the console takes an exit.
+		guest_wait $((90 + ($(now_ms) - started) / 4000)) 'HFGUEST done' || failed=yes
 		say "the guest's load has ended: $failed"
 		tries=0
 		while guest_running && [ $tries -lt 150 ]; do
