@@ -135,7 +135,11 @@ static bool compare(struct follower *f, uint64_t seq, const uint8_t *recorded, u
 
 		if (!more && !more2 && !bad)
 			return all;
-		if (more != more2) {
+		if (!more && !more2) { /* what is left of the recorded ones is none */
+			d.effect = &r->effects[0];
+			d.field = "bytes";
+			d.recorded = len - at;
+		} else if (more != more2) {
 			d.effect = &r->effects[more ? a.head.code : b.head.code];
 			d.kind = more ? a.head.kind : b.head.kind;
 			d.index = more ? a.head.index : b.head.index;
@@ -156,7 +160,7 @@ static bool compare(struct follower *f, uint64_t seq, const uint8_t *recorded, u
 			f->divergences++;
 			all = false;
 		}
-		if (more != more2)
+		if (!more || !more2)
 			return all;
 	}
 }

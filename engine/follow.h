@@ -15,7 +15,8 @@ struct divergence {
 	uint64_t seq;
 	uint16_t kind, index;            /* machine whose effect differs */
 	const struct effect_desc *effect;
-	const char *field;               /* "count", "code", "length", "tail", or a field's name */
+	const char *field;               /* "count", "code", "length", "tail", a field's name; "bytes":
+					  * the recorded ones do not hold together, effect 0 */
 	uint64_t recorded, computed;     /* the field's values, where they are numbers */
 };
 

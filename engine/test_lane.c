@@ -602,3 +602,36 @@ Test(lane, a_checkpoint_that_the_log_does_not_tell_of_is_believed)
 	follow_deinit(&f);
 	world_free(w);
 }
+
+/* Recorded effects behind the last computed one that are none at all. */
+Test(lane, recorded_effects_that_do_not_hold_together_are_a_divergence)
+{
+	static uint8_t changed[LIMIT_TURN_BYTES], scratch[LOG_SCRATCH];
+	struct world *w = world_new(&toy_registry);
+	struct log_record h = { .type = LOG_EVENT };
+	struct log_confirm confirm;
+	struct log_reader lr;
+	struct follower f;
+	const uint8_t *p;
+
+	run_with_checkpoints();
+	cr_assert_eq(follow_init(&f, w), 0);
+	fresh(w);
+	log_reader_init(&lr, &c.lane_words[0], c.lane_ring, 0, 0, scratch);
+	for (;;) {
+		cr_assert_eq(log_read(&lr, &h, &p), LOG_OK);
+		if (h.type == LOG_CONFIRM && h.len > sizeof(confirm))
+			break;
+		cr_assert_eq(follow_record(&f, &h, 0, p), FOLLOW_OK);
+	}
+	memset(changed, 0xff, sizeof(changed));
+	memcpy(&confirm, p, sizeof(confirm));
+	memcpy(changed, p, h.len);
+	confirm.bytes += 8;
+	memcpy(changed, &confirm, sizeof(confirm));
+	h.len += 8;
+	cr_assert_eq(follow_record(&f, &h, 0, changed), FOLLOW_E_DIVERGED);
+	cr_assert_eq(f.divergences, 1);
+	follow_deinit(&f);
+	world_free(w);
+}

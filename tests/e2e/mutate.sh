@@ -14,7 +14,7 @@ start_vm 2 64M "load depth=16 channels=2 seconds=${SECONDS_OF_LOAD:-120} region=
 "$A" archive --state "$STATE" --keep 16M >"$WORK/archive.log" 2>&1 &
 archiver=$!
 for _ in $(seq 200); do
-	[ "$("$A" inspect --state "$STATE" slots 2>/dev/null | grep -c 'generation=[1-9]')" -lt 2 ] || break
+	[ "$("$A" inspect --state "$STATE" checkpoints 2>/dev/null | grep -c 'generation=[1-9]')" -lt 2 ] || break
 	sleep 0.05
 done
 sleep 1
