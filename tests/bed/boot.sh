@@ -8,7 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 [ $# -eq 2 ] || { echo "usage: boot.sh BUILD-A OUT" >&2; exit 2; }
 rm -f "$2/boot.json"
 status=0
-"$here/run-bed.sh" --scenario "$here/scenario-boot.sh" --out "$2" --timeout 120 --attempts 1 --vps 2 --build-a "$1" || status=$?
+"$here/run-bed.sh" --scenario "$here/scenario-boot.sh" --out "$2" --timeout 120 --attempts 2 --vps 2 --build-a "$1" || status=$?
 case $status in
 0) ;;
 75 | 124 | 125)

@@ -28,7 +28,7 @@ SHORT = 4
 KILLS = 5       # of one VM
 KILL_RUNS = 4
 BOOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../bed/boot.sh')
-BED_SECONDS = 200   # the kernel and the emulator may have to be fetched first
+BED_SECONDS = 300   # the kernel and the emulator may have to be fetched first
 FOUR_RINGS = 'bench depth=32 channels=4 mix=read'
 
 
