@@ -41,7 +41,7 @@ static unsigned n_kept;
 static struct {
 	struct sm_ref from, to;
 	uint16_t event;
-	uint8_t payload[LIMIT_PAYLOAD];
+	_Alignas(8) uint8_t payload[LIMIT_PAYLOAD];
 	uint32_t fixed, tail;
 } line;
 
