@@ -53,7 +53,7 @@ static void run_holdfast(const struct vm *vm, const char *holdfast, const char *
 	setenv("MALLOC_PERTURB_", "90", 1); /* fresh memory of malloc() is filled with 0xA5 */
 	execl(holdfast, holdfast, "run", "--backend", "soft", "--kernel", guest, "--cmdline",
 	      cmdline, "--vps", "1", "--memory", "16M", "--disk", disk, "--state", vm->state,
-	      "--paravisor-fill", "0xA5", NULL);
+	      "--paravisor-fill", "0xA5", "--watchdog", "0" /* a tracer holds owners still */, NULL);
 	_exit(127);
 }
 
