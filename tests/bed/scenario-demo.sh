@@ -25,7 +25,7 @@ io_goes_on() {
 	done
 }
 
-# A replacement counts only when requests were in flight at the flip: custody says so.
+# A replacement counts only when requests were in flight at the flip: custody says so. With one VP that is one of ten.
 replace() {
 	n=$((replacements + 1))
 	tries=0
@@ -46,7 +46,8 @@ replace() {
 		inflight=$(tail -n 1 /tmp/service.out | field inflight)
 		[ "${inflight:-0}" = 0 ] || break
 		tries=$((tries + 1))
-		if [ $tries -ge 20 ]; then fail "replacement $n: never with a request in flight"; return 1; fi
+		say "replacement $n: no request was in flight; again"
+		if [ $tries -ge 60 ]; then fail "replacement $n: never with a request in flight"; return 1; fi
 	done
 	replacements=$n
 	echo "HFEVENT kind=replacement n=$n t0=$t0 t1=$t1 inflight=$inflight from=$before to=$pid"

@@ -86,7 +86,7 @@ await() { # PATTERN SECONDS
 
 overlay "$out/sg.cpio"
 status=0
-"$here/run-bed.sh" --scenario "$here/scenario-sg.sh" --out "$out/bed" --cache "$cache" --timeout 240 --attempts 2 --vps 1 \
+"$here/run-bed.sh" --scenario "$here/scenario-sg.sh" --out "$out/bed" --cache "$cache" --timeout 240 --attempts 2 --vps 1 --ext4-mb 32 \
 	--build-a "$1" --file "$out/sg.cpio:sg.cpio" || status=$?
 case $status in
 0) ;;
