@@ -16,14 +16,14 @@ void __wrap_log_append(struct log_writer *lw, const struct log_record *h, const 
 void *__wrap_log_reserve(struct log_writer *lw, uint32_t len);
 void __wrap_log_commit(struct log_writer *lw);
 
-/* An event behind a confirm begins a batch: nobody needs the one before. */
+/* An event behind anything but an event begins a batch: nobody needs the one before. */
 void __wrap_log_append(struct log_writer *lw, const struct log_record *h, const void *payload,
 		       uint32_t len)
 {
 	static uint16_t before = LOG_CONFIRM;
 	struct log_record copy = *h;
 
-	if (h->type == LOG_EVENT && before == LOG_CONFIRM)
+	if (h->type == LOG_EVENT && before != LOG_EVENT)
 		lw->end = 0;
 	before = h->type;
 	copy.len = len;

@@ -110,15 +110,18 @@ struct cursor {
 	size_t at;
 };
 
+/* The next record that is part of a turn: one that tells of a checkpoint is none. */
 static bool next(struct cursor *c, struct log_record *ret, const uint8_t **ret_payload)
 {
-	if (c->r->len - c->at < sizeof(*ret))
-		return false;
-	memcpy(ret, c->r->bytes + c->at, sizeof(*ret));
-	if (c->r->len - c->at - sizeof(*ret) < ret->len)
-		return false;
-	*ret_payload = c->r->bytes + c->at + sizeof(*ret);
-	c->at += sizeof(*ret) + ret->len;
+	do {
+		if (c->r->len - c->at < sizeof(*ret))
+			return false;
+		memcpy(ret, c->r->bytes + c->at, sizeof(*ret));
+		if (c->r->len - c->at - sizeof(*ret) < ret->len)
+			return false;
+		*ret_payload = c->r->bytes + c->at + sizeof(*ret);
+		c->at += sizeof(*ret) + ret->len;
+	} while (ret->type == LOG_CHECKPOINT);
 	return true;
 }
 
