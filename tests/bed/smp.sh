@@ -7,7 +7,7 @@ vps=$1 out=$4
 mkdir -p "$out"
 status=0
 "$here/run-bed.sh" --scenario "$here/scenario-demo.sh" --out "$out" --timeout 280 --attempts 2 --vps "$vps" --append "${5:-}" --build-a "$2" --build-b "$3" \
-	--env HF_REPLACEMENTS=1 --env HF_KILLS=2 || status=$?
+	--env HF_REPLACEMENTS=1 --env HF_KILLS=2 --env "HF_ANY_FLIP=$([ "$vps" != 1 ] || echo yes)" || status=$?
 case $status in
 75 | 124 | 125) exit 77 ;; # the emulator lost every machine
 esac
