@@ -16,6 +16,7 @@ static struct coverage *file;
 
 /* ---- lines --------------------------------------------------------------------- */
 
+#if HOLDFAST_COVERAGE_LINES
 /* libgcov's: what was counted is added to the files, and counted from zero. */
 void __gcov_dump(void);
 void __gcov_reset(void);
@@ -46,6 +47,7 @@ static void __attribute__((constructor)) lines_open(void)
 		pthread_detach(thread);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
+#endif
 
 /* ---- answers ------------------------------------------------------------------- */
 

@@ -7,8 +7,8 @@
  * and processes that may open nothing later still count. Without the variable
  * nothing is counted. tests/coverage/ prints the file.
  *
- * With HOLDFAST_COVERAGE_LINES the counters of lines (-Db_coverage=true, without
- * which such a build does not link) are written each second, too.
+ * With HOLDFAST_COVERAGE_LINES the counters of lines (of a build with
+ * -Db_coverage=true) are written each second, too.
  *
  * Threads and processes: any number; every counter is atomic. */
 #ifndef ENGINE_COVERAGE_H

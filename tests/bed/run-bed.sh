@@ -78,7 +78,7 @@ make_disks() {
 		mkfs.ext4 -q -F -m 0 "$out/ext4.img"
 	fi
 	rm -rf "$out/result" "$out/result.img"
-	truncate -s "${result_mb}M" "$out/result.img"
+	[ "$result_mb" = 0 ] || truncate -s "${result_mb}M" "$out/result.img"
 	for disk in raw ext4; do
 		[ -s "$out/$disk.img" ] || die "$out/$disk.img is missing; run once without --keep-disks"
 	done

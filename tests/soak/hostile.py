@@ -19,25 +19,13 @@ import re
 import subprocess
 import sys
 
+import record
+
 ROUND, PHASES = 250_000, 25   # attacks; times that everything is taken down
 LEAST = 1000         # of each pair
 GROWTH_KIB = 4096    # what a paravisor may take between its second second and its end
 BOUND_SECONDS = 1200
 GUEST_MACHINES = ('vmbus', 'channel', 'gpadl', 'storvsp', 'scsi', 'vp')
-
-
-def commit():
-    return subprocess.run(['tests/soak/mark.sh'], capture_output=True, text=True,
-                          check=True).stdout.strip()
-
-
-def lines(path, mark):
-    """Rounds of this commit that the record holds."""
-    if not os.path.exists(path):
-        return []
-    with open(path, encoding='ascii') as f:
-        rows = [json.loads(x) for x in f if x.strip()]
-    return [r for r in rows if r['commit'] == mark]
 
 
 def run_round(build, number, counters):
@@ -100,17 +88,16 @@ def main():
     p.add_argument('--pairs')
     p.add_argument('--check', action='store_true')
     a = p.parse_args()
-    mark = commit()
+    mark = record.mark()
     counters = os.path.abspath(os.path.join(a.build, f'hostile-{mark}.counters'))
-    rows = lines(a.record, mark)
+    rows = record.rows(a.record, mark)
     while not a.check and sum(r['attacks'] for r in rows) < a.attacks:
         number = max((r['round'] for r in rows), default=0) + 1
         row = run_round(os.path.abspath(a.build), number, counters)
         if row is None:
             print(f'hostile: round {number} did not hold')
             return 1
-        with open(a.record, 'a', encoding='ascii') as f:
-            f.write(json.dumps({'commit': mark, **row}) + '\n')
+        record.add(a.record, mark, row)
         rows.append(row)
         print(row, flush=True)
     total = sum(r['attacks'] for r in rows)

@@ -20,23 +20,17 @@ import sys
 import tempfile
 import threading
 
+import record
+
 BATCH = 500
 LOCK = threading.Lock()
-
-
-def commit():
-    return subprocess.run(['tests/soak/mark.sh'], capture_output=True, text=True,
-                          check=True).stdout.strip()
 
 
 def held(path, mark):
     """{seed: {first point: batch}} of this commit."""
     points = collections.defaultdict(dict)
-    if os.path.exists(path):
-        with open(path, encoding='ascii') as f:
-            for row in (json.loads(x) for x in f if x.strip()):
-                if row['commit'] == mark:
-                    points[row['seed']][row['first']] = row
+    for row in record.rows(path, mark):
+        points[row['seed']][row['first']] = row
     return points
 
 
@@ -61,7 +55,7 @@ def run_batch(build, seed, first):
             'in_flight': [r['in_flight'] for r in rows]}
 
 
-def run_seed(build, record, mark, seed, before, stop):
+def run_seed(build, path, mark, seed, before, stop):
     """The rest of a seed's points. True: all of them held."""
     first = max(before, default=1 - BATCH) + BATCH
     while not stop.is_set():
@@ -70,8 +64,8 @@ def run_seed(build, record, mark, seed, before, stop):
             stop.set()
             return False
         if batch['in_flight']:
-            with LOCK, open(record, 'a', encoding='ascii') as f:
-                f.write(json.dumps({'commit': mark, **batch}) + '\n')
+            with LOCK:
+                record.add(path, mark, batch)
         if len(batch['in_flight']) < BATCH:
             return True
         first += BATCH
@@ -100,7 +94,7 @@ def main():
     p.add_argument('--jobs', type=int, default=2)
     p.add_argument('--check', action='store_true')
     a = p.parse_args()
-    mark, seed, good, stop = commit(), 1, True, threading.Event()
+    mark, seed, good, stop = record.mark(), 1, True, threading.Event()
     while not a.check and good:
         points = held(a.record, mark)
         if count(points) >= a.points:

@@ -19,7 +19,8 @@ import sys
 import tempfile
 import time
 
-ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
+import record
+
 KINDS = ('crash@1,owner', 'wrong@40,owner', 'crash@1000,owner', 'differ@40,owner',
          'hang@100,owner', 'scribble@40,owner', 'stuck@100,owner', 'leak@1,owner')
 SOON = 2000          # turns after which the one that took back has a checkpoint of its own
@@ -155,13 +156,6 @@ def a_machine(a, first, n):
     return rows
 
 
-def read(path, commit):
-    if not os.path.exists(path):
-        return []
-    with open(path, encoding='utf-8') as f:
-        return [r for r in map(json.loads, f) if r['commit'] == commit]
-
-
 def quantile(values, q):
     return sorted(values)[min(len(values) - 1, int(q * len(values)))]
 
@@ -191,18 +185,16 @@ def main():
     p.add_argument('--each', type=float, default=SECONDS_EACH, help='seconds of load')
     p.add_argument('--bound', type=float, default=1000., help='ms')
     a = p.parse_args()
-    commit = subprocess.run([os.path.join(ROOT, 'tests/soak/mark.sh')],
-                            capture_output=True, text=True, check=True).stdout.strip()
-    rows = read(a.record, commit)
+    mark = record.mark()
+    rows = record.rows(a.record, mark)
     while len(rows) < a.rollbacks:
         try:
             new = a_machine(a, len(rows), min(A_VM, a.rollbacks - len(rows)))
         except Wrong as why:
             print(f'rollbacks: {why}')
             return 1
-        with open(a.record, 'a', encoding='utf-8') as f:
-            for row in new:
-                f.write(json.dumps({'commit': commit, **row}) + '\n')
+        for row in new:
+            record.add(a.record, mark, row)
         rows += new
     tell(rows)
     return 0

@@ -16,23 +16,12 @@ import subprocess
 import sys
 import tempfile
 
+import record
+
 BATCH, EVENTS, HOSTILE_EVENTS = 100, 100_000, 30_000
 REPLACED = ('upgrade', 'downgrade', 'replace')
 NOT_FAULTS = {'seed', 'ok', 'hostile', 'why'}
-
-
-def commit():
-    return subprocess.run(['tests/soak/mark.sh'], capture_output=True, text=True,
-                          check=True).stdout.strip()
-
-
-def lines(path, mark):
-    """Batches of this tree (commit: one of the faults) that the record holds."""
-    if not os.path.exists(path):
-        return []
-    with open(path, encoding='ascii') as f:
-        rows = [json.loads(x) for x in f if x.strip()]
-    return [r for r in rows if r['tree'] == mark]
+TREE = 'tree'        # of the record: commit is one of the faults
 
 
 def run_batch(build, number):
@@ -98,8 +87,8 @@ def main():
     p.add_argument('--seeds', type=int, default=10**4)
     p.add_argument('--check', action='store_true')
     a = p.parse_args()
-    mark = commit()
-    rows = lines(a.record, mark)
+    mark = record.mark()
+    rows = record.rows(a.record, mark, TREE)
     number = max((r['batch'] for r in rows), default=-1) + 1
     total = summary(rows)
     while not a.check and (total['events'] < a.events or total['seeds'] < a.seeds):
@@ -107,8 +96,7 @@ def main():
         if row is None:
             print(f'sim: batch {number} did not hold')
             return 1
-        with open(a.record, 'a', encoding='ascii') as f:
-            f.write(json.dumps({'tree': mark, **row}) + '\n')
+        record.add(a.record, mark, row, TREE)
         rows.append(row)
         total = summary(rows)
         number += 1
