@@ -42,6 +42,7 @@ ends_badly() {
 	python3 - "$REPORT" "$@" <<'P' || fail "$1: $(cat "$REPORT")"
 import json, sys
 v = json.loads(open(sys.argv[1]).readline())
+v.pop('gaps')
 assert not v['ok'] and v['failed'] > 0, v
 assert v['mismatches'] == 0 or sys.argv[3:] == ['mismatches'], v
 assert v['lost'] == v['doubles'] == v['strays'] == v['bad_replies'] == 0 and not v['stalled'], v
@@ -49,10 +50,14 @@ print(f"{sys.argv[2]}: {v['failed']} requests failed, {v['ops']} in all; nothing
 P
 }
 
+# The guest's writes make the file long again at once: a read that finds its end
+# is a matter of microseconds, so it is cut often.
 truncate -s 16M shrinks
 boot 3 shrinks
-truncate -s 0 shrinks
-sleep 0.3
+for _ in $(seq 50); do
+	truncate -s 0 shrinks
+	sleep 0.01
+done
 truncate -s 16M shrinks
 ends_badly "cut to nothing and made long again" mismatches
 
