@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every allocation and many system calls of fixed scenarios fail once, one at a time.
 
-usage: failing.py BUILD [--scenario NAME] [--every N] [--first N]
+usage: failing.py BUILD [--scenario NAME] [--every N] [--first N] [--last N]
 
 A scenario names the process in which calls fail. First it runs whole, and counts;
 then once for each call (with --every N each N-th). A clean outcome is either that
@@ -148,6 +148,7 @@ def main():
     parser.add_argument('--scenario')
     parser.add_argument('--every', type=int, default=1)
     parser.add_argument('--first', type=int, default=1)
+    parser.add_argument('--last', type=int, default=1 << 20)
     parser.add_argument('--detail', action='store_true')
     arguments = parser.parse_args()
     failed = 0
@@ -160,7 +161,7 @@ def main():
             sys.exit(f'{name}: without a failure: {wrong}')
         calls = s.counted() & 0xffffff
         bad = tried = 0
-        for at in range(arguments.first, calls + 1, arguments.every):
+        for at in range(arguments.first, min(calls, arguments.last) + 1, arguments.every):
             wrong = s.once(at)
             tried += 1
             if wrong:

@@ -47,6 +47,9 @@ done
 # SOAK_SIM=0 leaves it out.
 [ "${SOAK_SIM:-1}" = 0 ] || tests/soak/sim.py "$a" "$(dirname "$record")/sim.jsonl"
 
+# Every allocation and system call fails once. SOAK_FAILING=0 leaves it out.
+[ "${SOAK_FAILING:-1}" = 0 ] || tests/soak/failing.py "$a" "$(dirname "$record")/failing.jsonl"
+
 # Attacks of the hostile guest, against a build with sanitizers. SOAK_HOSTILE=0 leaves them out.
 [ "${SOAK_HOSTILE:-10000000}" = 0 ] || tests/soak/hostile.py "$(dirname "$a")/soak" "$(dirname "$record")/hostile.jsonl" \
 	--attacks "${SOAK_HOSTILE:-10000000}" --pairs "$(dirname "$record")/hostile-pairs.tsv"
