@@ -53,7 +53,7 @@ $(BUILD)/soak/build.ninja: $(BUILD)/.deps
 	CC=clang meson setup $(BUILD)/soak -Dvariant=a -Dcoverage=true -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
 soak: $(foreach d,a b sabotage soak,$(BUILD)/$(d)/build.ninja)
 	@$(foreach d,a b sabotage soak,ninja --quiet -C $(BUILD)/$(d) && )true
-	@tests/soak/soak.sh $(BUILD)/a $(BUILD)/b tests/soak/record.tsv
+	@tests/soak/soak.sh $(BUILD)/a $(BUILD)/b tests/soak
 
 # Which rows, answers, lines and branches were taken; GUEST: a state directory or
 # an archive whose log is counted too. COVERAGE_ONLY: sources, by commas.
