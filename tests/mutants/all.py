@@ -1,19 +1,24 @@
 #!/usr/bin/env python3
 """Mutants of everything that is a table or pure code, one at a time, each against
-build, traces, unit tests, lint, fuzzing and simulation, up to the first failure.
+lint, unit tests, traces and simulation, up to the first failure.
 
 usage: all.py WORKDIR [--sample N] [--seed S] [--known] [--only REGEX]
-              [--sim-seconds S] [--record FILE] [--list] [--at-least PERCENT] [--jobs N]
-              [--unit]
+              [--sim-seconds S] [--record FILE] [--survivors] [--list]
+              [--at-least PERCENT] [--jobs N] [--unit]
 
-Without --sample every mutant is tried. --known: the list of known mistakes first.
---unit: only unit tests and stories, which need a tenth of the build: for who writes
-tests; what survives may still be caught by the rest.
+Without --sample every mutant is tried. --known: the list of known mistakes too.
+--record: a line of JSON for each (commit, seed, mutant, the stage that caught it or
+null, seconds); a mutant that the file holds for this commit is not tried again, so a
+run that was interrupted goes on where it stopped. --survivors: tries again those whose
+last line there, of whatever commit, says that they survived.
+--unit: only lint and unit tests, which need a tenth of the build: for who writes
+tests. What survives them is tried by the rest in a run without it.
 A mutant that does not compile is no mutant (counted apart). equivalent.txt names
 those that change nothing that anybody can see, each with its reason; they count
 neither way. Survivors are listed by name. Exit status 1: fewer than --at-least
 percent were caught (95 when not given), or the tree itself fails."""
 import argparse
+import json
 import os
 import random
 import re
@@ -25,11 +30,15 @@ import generate
 import known
 from tree import Gone, Tree, TOP
 
+sys.path.insert(0, os.path.join(TOP, 'tests', 'soak'))
+import record  # noqa: E402
+
+LINT = 'tests/mutants/lint'
 TESTS = ['statemachines/test_stories', 'statemachines/test_parsers', 'statemachines/test_machines',
          'fuzz/test_finds']
 DEVICE_TESTS = ['devices/test_ring', 'devices/test_hands', 'devices/test_uring']
-ENGINE_TESTS = ['engine/test_world', 'engine/test_lane', 'engine/test_log',
-                'persist/test_persist_codec']
+ENGINE_TESTS = ['engine/test_world', 'engine/test_edges', 'engine/test_log', 'engine/test_follow',
+                'engine/test_lane', 'persist/test_persist_codec']
 FUZZ = [['fuzz/fuzz_message', 'runs=1500'], ['fuzz/fuzz_machine', 'seed=7', 'runs=150', 'bytes=8192']]
 SIM_TARGETS = ['holdfast', 'sim/holdfast-sim', 'sim/sim-a.so', 'sim/sim-b.so', 'sim/sim-load.so',
                'sim/sim-hostile.so']
@@ -81,7 +90,9 @@ class Bench:
             return False
 
     def stages(self, name):
-        """(what it is, what is built for it, command, environment): cheapest first."""
+        """(what it is, what is built for it, command, environment), in their order: lint,
+        unit tests with the smoke runs of fuzzing, traces. Simulation comes behind them."""
+        yield 'lint', [LINT], [LINT], None
         tests = self.targets(name)
         if not name.startswith('statemachines/'):
             tests = [t for t in tests if t not in TESTS] + TESTS
@@ -89,9 +100,10 @@ class Bench:
             yield os.path.basename(test), [test], [test, '--fail-fast', f'--jobs={self.jobs}'], None
         if self.unit:
             return
-        yield 'lint', ['holdfast'], ['holdfast', 'machines', '--lint'], None
         for command in FUZZ:
             yield os.path.basename(command[0]), command[:1], command, None
+        yield ('corpus', ['holdfast'], [os.path.join(self.tree.path, 'tests/corpus/run.sh'),
+                                        self.out], None)
         if self.runs_soft(name):
             yield ('soft', SOFT_TARGETS, [os.path.join(self.tree.path, 'tests/e2e/soft-replace.sh'),
                                           self.out, self.out],
@@ -122,14 +134,53 @@ class Bench:
 
 
 class Result:
-    def __init__(self):
-        self.by, self.survivors, self.stillborn = {}, [], 0
+    """Who caught what. With a record: its lines are what counts."""
+
+    def __init__(self, path, seed):
+        self.path, self.seed, self.mark, self.rows = path, seed, record.mark(), {}
+
+    def known(self):
+        """{name: row} of this commit."""
+        found = record.rows(self.path, self.mark) if self.path else []
+        return {r['mutant']: r for r in found}
+
+    def add(self, name, by, seconds, unit):
+        row = {'seed': self.seed, 'mutant': name, 'by': by, 'seconds': round(seconds)}
+        if unit and by is None:
+            row['tried'] = 'unit tests'
+        self.rows[name] = row
+        if self.path:
+            record.add(self.path, self.mark, row)
+
+    def by(self):
+        found = {}
+        for row in self.rows.values():
+            if row['by'] not in (None, 'compiler'):
+                stage = row['by'].split(' ')[0]
+                found[stage] = found.get(stage, 0) + 1
+        return found
+
+    def survivors(self):
+        return [r['mutant'] for r in self.rows.values() if r['by'] is None]
+
+    def stillborn(self):
+        return sum(r['by'] == 'compiler' for r in self.rows.values())
 
     def tried(self):
-        return sum(self.by.values()) + len(self.survivors)
+        return len(self.rows) - self.stillborn()
 
     def percent(self):
-        return 100.0 * sum(self.by.values()) / self.tried() if self.tried() else 100.0
+        return 100.0 * sum(self.by().values()) / self.tried() if self.tried() else 100.0
+
+
+def survived(path):
+    """Names without lines of those whose last line says that they survived."""
+    last = {}
+    with open(path, encoding='ascii') as f:
+        for line in f:
+            row = json.loads(line)
+            last[stable(row['mutant'])] = row['by'] is None
+    return {name for name, alive in last.items() if alive}
 
 
 def equivalents():
@@ -156,39 +207,57 @@ def try_one(bench, name, file, mutated, result):
     try:
         by = bench.caught(file)
     except Stillborn:
-        result.stillborn += 1
-        print(f'no mutant       {name}: it does not compile', flush=True)
-        return
+        by = 'compiler'
     finally:
         bench.tree.write(file, original)
-    if by:
-        result.by[by.split(' ')[0]] = result.by.get(by.split(' ')[0], 0) + 1
-    else:
-        result.survivors.append(name)
-    print(f'{"caught" if by else "SURVIVED":<10}{time.monotonic() - begun:5.0f}s {name}'
-          f'{" -- by " + by if by else ""}', flush=True)
+    result.add(name, by, time.monotonic() - begun, bench.unit)
+    what = {None: 'SURVIVED', 'compiler': 'no mutant'}.get(by, 'caught')
+    print(f'{what:<10}{time.monotonic() - begun:5.0f}s {name}{" -- by " + by if by else ""}',
+          flush=True)
 
 
 def known_mutants(bench):
+    """(name, file, text of the whole file)"""
     for name, file, before, after in known.KNOWN:
-        change = bench.tree.changed(file, before, after)
-        yield name, file, change.text
+        yield name, file, bench.tree.changed(file, before, after).text
+    for name, (file, before, after) in known.LOG.items():
+        yield name, file, bench.tree.changed(file, before, after).text
 
 
 def report(result, of, arguments):
-    lines = [f'mutants: {of} generated, {result.tried()} tried'
-             f' (seed {arguments.seed}), {result.stillborn} do not compile, '
-             f'{sum(result.by.values())} caught ({result.percent():.1f} %)',
-             'caught by: ' + ', '.join(f'{k} {v}' for k, v in sorted(result.by.items(),
-                                                                    key=lambda x: -x[1])),
-             *(f'survived: {s}' for s in result.survivors)]
-    print('\n'.join(lines))
-    if arguments.record:
-        commit = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], cwd=TOP, text=True,
-                                capture_output=True, check=False).stdout.strip()
-        with open(arguments.record, 'a', encoding='utf-8') as f:
-            f.write(f'# commit {commit}, {time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}\n')
-            f.write('\n'.join(lines) + '\n\n')
+    by = result.by()
+    print(f'mutants: {of} generated, {result.tried()} tried'
+          f' (seed {arguments.seed}), {result.stillborn()} do not compile, '
+          f'{sum(by.values())} caught ({result.percent():.1f} %)')
+    print('caught by: ' + ', '.join(f'{k} {v}' for k, v in sorted(by.items(), key=lambda x: -x[1])))
+    for name in result.survivors():
+        print(f'survived: {name}')
+
+
+def chosen_of(mutants, arguments):
+    if arguments.sample is None:
+        return mutants
+    return random.Random(arguments.seed).sample(mutants, min(arguments.sample, len(mutants)))
+
+
+def passes_itself(bench):
+    try:
+        by = bench.caught('')
+    except Stillborn:
+        by = 'compiler'
+    if by:
+        sys.exit(f'mutants: the tree itself does not pass ({by}); nothing can be said')
+
+
+def try_all(bench, todo, result):
+    """@todo: (name, file, text of the whole file, made when it is asked for)."""
+    known_rows = result.known()
+    for name, file, text in todo:
+        before = known_rows.get(name)
+        if before and (bench.unit or 'tried' not in before):
+            result.rows[name] = before
+            continue
+        try_one(bench, name, file, text(), result)
 
 
 def main():
@@ -200,6 +269,7 @@ def main():
     parser.add_argument('--only', default='.')
     parser.add_argument('--sim-seconds', type=float, default=30)
     parser.add_argument('--record')
+    parser.add_argument('--survivors', action='store_true')
     parser.add_argument('--list', action='store_true')
     parser.add_argument('--at-least', type=float, default=95)
     parser.add_argument('--jobs', type=int, default=2)
@@ -208,29 +278,26 @@ def main():
     bench = Bench(os.path.abspath(arguments.work), arguments.sim_seconds, arguments.jobs,
                   arguments.unit)
     same = equivalents()
-    mutants = [m for m in generate.everything(bench.tree)
+    mutants = [m for m in generate.named(bench.tree)
                if re.search(arguments.only, m.name) and stable(m.name) not in same]
     if arguments.list:
         print('\n'.join(m.name for m in mutants))
         return 0
-    chosen = mutants
-    if arguments.sample is not None:
-        chosen = random.Random(arguments.seed).sample(mutants, min(arguments.sample, len(mutants)))
+    result = Result(arguments.record, arguments.seed)
     try:
-        by = bench.caught('')
-    except Stillborn:
-        by = 'compiler'
-    if by:
-        sys.exit(f'mutants: the tree itself does not pass ({by}); nothing can be said')
-    result = Result()
-    try:
-        if arguments.known:
-            for name, file, text in known_mutants(bench):
-                try_one(bench, name, file, text, result)
+        todo = [(name, file, lambda text=text: text) for name, file, text in known_mutants(bench)]
     except Gone as e:
         sys.exit(f'mutants: {e}')
-    for m in chosen:
-        try_one(bench, m.name, m.file, applied(bench, m), result)
+    if arguments.survivors:
+        again = survived(arguments.record)
+        todo = [t for t in todo if t[0] in again]
+        chosen = [m for m in mutants if stable(m.name) in again]
+    else:
+        todo = todo if arguments.known else []
+        chosen = chosen_of(mutants, arguments)
+    todo += [(m.name, m.file, lambda m=m: applied(bench, m)) for m in chosen]
+    passes_itself(bench)
+    try_all(bench, todo, result)
     report(result, len(mutants), arguments)
     return 0 if result.percent() >= arguments.at_least else 1
 

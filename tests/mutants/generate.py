@@ -187,3 +187,11 @@ def everything(tree):
         if os.path.basename(name).startswith('test_'):
             continue
         yield from code_mutants(name, tree.read(name))
+
+
+def named(tree):
+    """All of them, with names that differ: the second of a line says so."""
+    times = {}
+    for m in everything(tree):
+        times[m.name] = times.get(m.name, 0) + 1
+        yield m if times[m.name] == 1 else m._replace(name=f'{m.name} ({times[m.name]})')
