@@ -249,10 +249,10 @@ def passes_itself(bench):
         sys.exit(f'mutants: the tree itself does not pass ({by}); nothing can be said')
 
 
-def try_all(bench, todo, result):
-    """@todo: (name, file, text of the whole file, made when it is asked for)."""
+def try_all(bench, wanted, result):
+    """@wanted: (name, file, text of the whole file, made when it is asked for)."""
     known_rows = result.known()
-    for name, file, text in todo:
+    for name, file, text in wanted:
         before = known_rows.get(name)
         if before and (bench.unit or 'tried' not in before):
             result.rows[name] = before
@@ -285,19 +285,19 @@ def main():
         return 0
     result = Result(arguments.record, arguments.seed)
     try:
-        todo = [(name, file, lambda text=text: text) for name, file, text in known_mutants(bench)]
+        wanted = [(name, file, lambda text=text: text) for name, file, text in known_mutants(bench)]
     except Gone as e:
         sys.exit(f'mutants: {e}')
     if arguments.survivors:
         again = survived(arguments.record)
-        todo = [t for t in todo if t[0] in again]
+        wanted = [t for t in wanted if t[0] in again]
         chosen = [m for m in mutants if stable(m.name) in again]
     else:
-        todo = todo if arguments.known else []
+        wanted = wanted if arguments.known else []
         chosen = chosen_of(mutants, arguments)
-    todo += [(m.name, m.file, lambda m=m: applied(bench, m)) for m in chosen]
+    wanted += [(m.name, m.file, lambda m=m: applied(bench, m)) for m in chosen]
     passes_itself(bench)
-    try_all(bench, todo, result)
+    try_all(bench, wanted, result)
     report(result, len(mutants), arguments)
     return 0 if result.percent() >= arguments.at_least else 1
 
