@@ -19,7 +19,7 @@ trap 'rm -rf "$root"' EXIT
 mkdir -p "$root/bin" "$root/dev" "$root/proc" "$root/sys"
 cp "$(busybox_static)" "$root/bin/busybox"
 "$here/../guest/build.sh" "$root/build"
-mv "$root/build/hfload" "$root/build/hfverify" "$root/build/hfkexec" "$root/bin/"
+mv "$root/build/hfload" "$root/build/hfverify" "$root/build/hfkexec" "$root/build/hfspin" "$root/bin/"
 rm -r "$root/build"
 cp "$here/../guest/init" "$root/init"
 # What the kernel runs when the host asks the guest to shut down.

@@ -3,7 +3,7 @@
 # and that runs the scenario.
 #
 # usage: run-bed.sh --scenario FILE --out DIR [--build-a DIR] [--build-b DIR] [--timeout SECONDS] [--vps N]
-#                   [--cache DIR] [--env NAME=VALUE]... [--file SOURCE:NAME]... [--append WORDS] [--raw-mb N] [--ext4-mb N]
+#                   [--cpus N] [--cache DIR] [--env NAME=VALUE]... [--file SOURCE:NAME]... [--append WORDS] [--raw-mb N] [--ext4-mb N]
 #                   [--result-mb N] [--keep-disks]
 #
 # DIR gets console.log (all that L1 said), silent.log (the CPU's registers, three times, of a machine that fell silent), and
@@ -16,7 +16,7 @@ me=run-bed
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
-scenario='' out='' timeout=240 attempts=3 vps=2 raw_mb=64 ext4_mb=64 result_mb=0 keep=no append='' cache=${HOLDFAST_BED_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/holdfast-bed}
+scenario='' out='' timeout=240 attempts=3 vps=2 cpus=1 raw_mb=64 ext4_mb=64 result_mb=0 keep=no append='' cache=${HOLDFAST_BED_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/holdfast-bed}
 n=0
 while [ $# -gt 0 ]; do
 	if [ "$1" = --keep-disks ]; then
@@ -31,6 +31,7 @@ while [ $# -gt 0 ]; do
 	--timeout) timeout=$2 ;;
 	--attempts) attempts=$2 ;;
 	--vps) vps=$2 ;;
+	--cpus) cpus=$2 ;;
 	--append) append=$2 ;;
 	--cache) cache=$2 ;;
 	--raw-mb) raw_mb=$2 ;;
@@ -96,6 +97,7 @@ unpack() {
 	rm -f "$out/result.img"
 }
 
+threads=$([ "$cpus" = 1 ] && echo single || echo multi)
 result=''
 [ "$result_mb" = 0 ] || result="-drive if=none,id=result,file=$out/result.img,format=raw,cache=writeback -device virtio-blk-pci,drive=result"
 console=$out/console.log
@@ -128,7 +130,7 @@ machine() {
 		# Without tsc=reliable KVM holds the emulated TSC for unstable and gives each VP a time of its own.
 		# -xsave: TCG does not intercept XSETBV, so a nested guest would read stale sizes of the XSAVE area and warn.
 		# cache=writeback: L1 may use O_DIRECT, and its flushes reach the host's disk.
-		timeout -k 5 "$timeout" "$cache/qemu/run" -machine q35 -accel tcg,thread=single -cpu EPYC,+svm,+npt,-xsave -smp 1 -m 1536 \
+		timeout -k 5 "$timeout" "$cache/qemu/run" -machine q35 -accel "tcg,thread=$threads" -cpu EPYC,+svm,+npt,-xsave -smp "$cpus" -m 1536 \
 			-nodefaults -display none -serial stdio -no-reboot -pidfile "$out/qemu.pid" \
 			-monitor "unix:$out/monitor,server=on,wait=off" \
 			-kernel "$cache/kernel/vmlinux" -initrd "$out/l1.cpio" \

@@ -247,7 +247,10 @@ class Bench:
         window.warm(self)
         window.rollbacks(self)
         window.standby(self)
+
+    def ram(self):
         window.ram(self)
+        window.warm_ram(self)
 
     # ---- replay, fuzzing, simulation --------------------------------------------------
 
@@ -345,7 +348,7 @@ def main():
         bench = Bench(os.path.abspath(build_a), os.path.abspath(build_b), work)
         make_disk(bench.disk, DISK_MIB)
         for part in ('log', 'sizes', 'memory', 'boot', 'explore', 'engine', 'replay', 'overhead',
-                     'servicing', 'storage'):
+                     'servicing', 'ram', 'storage'):
             if not only.search(part):
                 continue
             print(f'{part}:', flush=True)

@@ -22,6 +22,7 @@ STANDBY_KILLS = max(10, WARM // 50)
 KILLS = 5           # of one VM: the guest keeps its longest gaps
 LOADED_RUNS = 4
 RAM_KILLS = 5
+RAM_REPLACEMENTS = 60
 HUGE_MIB = 2
 SMALL_DISK_MIB = 64
 
@@ -258,6 +259,47 @@ def ram(bench):
                       value=(median(large) - median(small)) / 1.75,
                       against=f'4 KiB pages: medians {median(small):.2f} ms at 256 MiB, '
                               f'{median(large):.2f} ms at 2 GiB')
+
+
+def ram_replacements(bench, memory):
+    """Gaps of replacements with all of @memory touched, in huge pages;
+    touching takes up to two seconds for a GiB."""
+    seconds, gaps, seen = RAM_REPLACEMENTS // 8 + 8 + 2 * int(memory[:-1]), [], 1
+    end = time.monotonic() + seconds - 4
+    vm = Machine(bench.a, bench.softload, bench.disk,
+                 f'bench depth=32 channels=4 mix=read seconds={seconds}', 2, memory)
+    vm.command.append('--hugetlb')
+    with vm:
+        vm.wait_serving()
+        touch(vm)
+        time.sleep(1.5)
+        for i in range(RAM_REPLACEMENTS):
+            if time.monotonic() > end:
+                break
+            replace(bench, vm, bench.a if i % 2 else bench.b)
+            if i % 32 == 31:
+                seen = collect_gaps(vm, 'planned', gaps, seen)
+        collect_gaps(vm, 'planned', gaps, seen)
+        vm.report(seconds)
+    return milliseconds(gaps)
+
+
+def warm_ram(bench):
+    """1 GiB and 4 GiB, by turns."""
+    name, small, large = 'servicing.warm.ram4g_ms', [], []
+
+    def both():
+        for i in range(2):
+            for memory, to in (('1G', small), ('4G', large))[::-1 if i else 1]:
+                to += ram_replacements(bench, memory)
+        return True
+
+    if with_huge_pages(4200, both):
+        bench.figures.samples(name, 'ms', large, ratio=median(large) / median(small),
+                              against=f'4 GiB of touched hugetlb RAM; ratio: of medians, to '
+                                      f'1 GiB ({median(small):.2f} ms, {len(small)} replacements)')
+    else:
+        bench.figures.absent(name, 'ms', 'no 4 GiB of huge pages could be reserved')
 
 
 # ---- memory ---------------------------------------------------------------------------

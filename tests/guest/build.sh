@@ -6,7 +6,7 @@ set -eu
 [ $# -eq 1 ] || { echo "build.sh: one argument expected: the folder to fill" >&2; exit 1; }
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
-for program in hfload hfverify hfkexec; do
+for program in hfload hfverify hfkexec hfspin; do
 	if [ "$1/$program" -nt "$here/$program.c" ] && [ "$1/$program" -nt "$here/stamp.h" ]; then
 		continue
 	fi

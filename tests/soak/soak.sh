@@ -33,3 +33,11 @@ a=$1 b=$2 folder=$3
 
 # The stock guest, 40 replacements and 200 kills a round. SOAK_BED=0 leaves it out.
 [ "${SOAK_BED:-5}" = 0 ] || tests/soak/bed.sh "$a" "$b" "$folder/bed.tsv" "${SOAK_BED:-5}"
+
+# A spinning thread of the stock guest, left alone, replaced under, killed under. SOAK_SPIN=0 leaves it out.
+[ "${SOAK_SPIN:-3}" = 0 ] || {
+	out=$(mktemp -d)
+	tests/bed/spin.sh "$a" "$b" "$out" "${SOAK_SPIN:-3}" 2 >"$out/figures" || { cat "$out/figures"; exit 1; }
+	sed "s/^/$(tests/soak/mark.sh)\t/" "$out/figures" | tee -a "$folder/spin.tsv"
+	rm -rf "$out"
+}
