@@ -136,6 +136,24 @@ void answers_take(struct answers *a, const struct registry *r, const struct effe
 	}
 }
 
+struct turn answers_turn(struct answers *a, const struct registry *r, struct world *w,
+			 struct event *ev)
+{
+	const struct lane_state *l = world_lane_const(w);
+	uint32_t at = 0, n = 0;
+	struct effect e;
+	struct turn t;
+	bool bad;
+
+	ev->seq = l->seq + 1;
+	ev->time_ns += l->time_ns;
+	ev->epoch = 1;
+	t = world_turn(w, ev);
+	while (effect_next(r, t.effects, t.bytes, ev->seq, &at, &n, &e, &bad))
+		answers_take(a, r, &e);
+	return t;
+}
+
 /* The guest has read all that was sent to it. */
 static uint32_t space(const struct world *w, uint16_t index, uint8_t *payload)
 {

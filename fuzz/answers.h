@@ -24,6 +24,11 @@ struct answers {
 /* The answer that @e is owed, if any. */
 void answers_take(struct answers *a, const struct registry *r, const struct effect *e);
 
+/* @ev as the next turn of @w, ev->time_ns after the last; takes what its effects are owed.
+ * The turn is good until the next one. */
+struct turn answers_turn(struct answers *a, const struct registry *r, struct world *w,
+			 struct event *ev);
+
 /* Makes the event of answer @n: payload bytes and the rest of *@ev. @f NULL: as
  * a disk that works and memory of zeros would answer. */
 void answers_event(const struct answers *a, unsigned n, const struct world *w, struct feed *f,

@@ -36,18 +36,7 @@ static uint8_t payload[LIMIT_PAYLOAD], work[CAPACITY], again[CAPACITY];
 
 void story_turn(void *user, struct event *ev)
 {
-	const struct lane_state *l = world_lane_const(user);
-	struct turn t;
-	uint32_t at = 0, n = 0;
-	struct effect e;
-	bool bad;
-
-	ev->seq = l->seq + 1;
-	ev->time_ns += l->time_ns;
-	ev->epoch = 1;
-	t = world_turn(user, ev);
-	while (effect_next(&fuzz_program, t.effects, t.bytes, ev->seq, &at, &n, &e, &bad))
-		answers_take(&answers, &fuzz_program, &e);
+	answers_turn(&answers, &fuzz_program, user, ev);
 }
 
 static void keep_base(const struct world *w)

@@ -24,19 +24,9 @@ static uint8_t payload[LIMIT_PAYLOAD];
 
 void story_turn(void *user, struct event *ev)
 {
-	const struct lane_state *l = world_lane_const(user);
-	uint32_t at = 0, n = 0;
-	struct effect e;
-	struct turn t;
-	bool bad;
+	const struct turn t = answers_turn(&answers, &fuzz_program, user, ev);
 
-	ev->seq = l->seq + 1;
-	ev->time_ns += l->time_ns;
-	ev->epoch = 1;
-	t = world_turn(user, ev);
 	oracle_effects(user, &t, ev->seq);
-	while (effect_next(&fuzz_program, t.effects, t.bytes, ev->seq, &at, &n, &e, &bad))
-		answers_take(&answers, &fuzz_program, &e);
 }
 
 static void set_up(void)

@@ -327,18 +327,6 @@ static void write_config(void)
 
 /* ---- bring-up, as main.c of the partition ---------------------------------------------------- */
 
-static void init_locks(struct partition *p)
-{
-	pthread_mutex_init(&p->run_lock, NULL);
-	pthread_cond_init(&p->run_changed, NULL);
-	pthread_mutex_init(&p->posted_lock, NULL);
-	pthread_mutex_init(&p->children_lock, NULL);
-	for (uint32_t i = 0; i < LIMIT_VPS; i++) {
-		pthread_mutex_init(&p->synic[i].lock, NULL);
-		p->synic[i].declared.sint[2] = UINT64_C(1) << 16;
-	}
-}
-
 static void add_disks(struct partition *p)
 {
 	char name[24];
@@ -382,7 +370,7 @@ static void *run_partition(void *unused)
 	atomic_store(&p->guest_pidfd, -1);
 	write_words();
 	write_config();
-	init_locks(p);
+	vp_prepare(p);
 	fact(resource_custody(p) == 0);
 	/* A short log is gone round often: checkpoints and lapped readers. */
 	if (!options.hostile && options.seed % 4)

@@ -316,18 +316,6 @@ static int add_named(struct partition *p, const struct named_fds *named)
 	return 0;
 }
 
-static void init_locks(struct partition *p)
-{
-	pthread_mutex_init(&p->run_lock, NULL);
-	pthread_cond_init(&p->run_changed, NULL);
-	pthread_mutex_init(&p->posted_lock, NULL);
-	pthread_mutex_init(&p->children_lock, NULL);
-	for (uint32_t i = 0; i < LIMIT_VPS; i++) {
-		pthread_mutex_init(&p->synic[i].lock, NULL);
-		p->synic[i].declared.sint[2] = UINT64_C(1) << 16;
-	}
-}
-
 /* The inbox holds the configuration before the first paravisor looks. */
 static int start_first(struct partition *p)
 {
@@ -417,7 +405,7 @@ int main(int argc, char **argv)
 	}
 	p.backend = p.o.backend;
 	atomic_store(&p.guest_pidfd, -1);
-	init_locks(&p);
+	vp_prepare(&p);
 	error = bring_up(&p, &named);
 	say_ready(&p, error);
 	if (error) {

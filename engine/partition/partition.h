@@ -182,6 +182,8 @@ void hub_end(struct partition *p, int status);   /* any thread */
 int hub_notice(struct partition *p, const struct wire_notice *n);
 
 /* vp.c */
+/* Before anything else: the locks, and each SynIC as after a reset. */
+void vp_prepare(struct partition *p);
 int vp_create(struct partition *p);
 void vp_stop(struct partition *p);               /* hub; returns when all are parked */
 void vp_go(struct partition *p);

@@ -180,6 +180,18 @@ static void *run(void *arg)
 }
 
 /* All but the kick is for the hub's thread. */
+void vp_prepare(struct partition *p)
+{
+	pthread_mutex_init(&p->run_lock, NULL);
+	pthread_cond_init(&p->run_changed, NULL);
+	pthread_mutex_init(&p->posted_lock, NULL);
+	pthread_mutex_init(&p->children_lock, NULL);
+	for (uint32_t i = 0; i < LIMIT_VPS; i++) {
+		pthread_mutex_init(&p->synic[i].lock, NULL);
+		p->synic[i].declared.sint[2] = UINT64_C(1) << 16;
+	}
+}
+
 int vp_create(struct partition *p)
 {
 	const struct sigaction sa = { .sa_handler = ignore };

@@ -29,7 +29,7 @@ io_goes_on() {
 # and HF_ANY_FLIP counts each.
 replace() {
 	n=$((replacements + 1))
-	tries=0
+	misses=0
 	while :; do
 		if [ "${serves#"${serves%?}"}" = a ]; then to=b; else to=a; fi
 		owner
@@ -46,9 +46,10 @@ replace() {
 		serves=$serves$letter
 		inflight=$(tail -n 1 /tmp/service.out | field inflight)
 		if [ "${inflight:-0}" != 0 ] || [ -n "${HF_ANY_FLIP:-}" ]; then break; fi
-		tries=$((tries + 1))
+		misses=$((misses + 1))
 		say "replacement $n: no request was in flight; again"
-		if [ $tries -ge 60 ]; then fail "replacement $n: never with a request in flight"; return 1; fi
+		if guest_stalled; then fail "replacement $n: the guest's load gave up, no request of it came back for 20 s"; return 1; fi
+		if [ $misses -ge 60 ]; then fail "replacement $n: never with a request in flight"; return 1; fi
 	done
 	replacements=$n
 	echo "HFEVENT kind=replacement n=$n t0=$t0 t1=$t1 inflight=$inflight from=$before to=$pid"
