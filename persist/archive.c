@@ -53,7 +53,8 @@ void store_segment_name(uint64_t number, char ret[24])
 
 int store_error(int rc, const char *what, char *why)
 {
-	snprintf(why, ARCHIVE_WHY, "%s: %s", what, mdb_strerror(rc));
+	snprintf(why, ARCHIVE_WHY, "%s: %s", what,
+		 rc == STORE_FAULT ? "the file was cut or damaged" : mdb_strerror(rc));
 	return rc > 0 ? -rc : -EIO;
 }
 
@@ -195,7 +196,7 @@ static int take_lock(struct archive *a, const char *dir, char *why)
 
 static int open_env(struct archive *a, const char *dir, char *why)
 {
-	int dead, rc = mdb_env_create(&a->env);
+	int dead, rc = store_env_create(&a->env);
 
 	if (!rc)
 		rc = mdb_env_set_mapsize(a->env, a->map);
@@ -220,13 +221,20 @@ static int honest(const struct archive *a, int rc)
 	return ENOSPC;
 }
 
-static int open_all(struct archive *a, const char *dir, char *why)
-{
-	MDB_txn *txn;
-	int rc, r = take_lock(a, dir, why);
+struct opening {
+	struct archive *a;
+	const char *dir;
+	char *why;
+};
 
-	if (r == 0)
-		r = open_env(a, dir, why);
+static int open_tables(void *user)
+{
+	const struct opening *o = user;
+	struct archive *a = o->a;
+	char *why = o->why;
+	MDB_txn *txn;
+	int rc, r = open_env(a, o->dir, why);
+
 	if (r)
 		return r;
 	rc = mdb_txn_begin(a->env, NULL, 0, &txn);
@@ -240,6 +248,28 @@ static int open_all(struct archive *a, const char *dir, char *why)
 	}
 	rc = honest(a, mdb_txn_commit(txn));
 	return rc ? store_error(rc, "cannot write", why) : 0;
+}
+
+/* liblmdb was led astray: nothing of it is touched again. */
+static int lost(struct archive *a)
+{
+	a->full = true;
+	a->env = NULL;
+	return ARCHIVE_E_DAMAGED;
+}
+
+static int open_all(struct archive *a, const char *dir, char *why)
+{
+	struct opening o = { a, dir, why };
+	int r = take_lock(a, dir, why);
+
+	if (r == 0)
+		r = store_guarded(open_tables, &o);
+	if (r != STORE_FAULT)
+		return r;
+	lost(a);
+	snprintf(why, ARCHIVE_WHY, "was cut or damaged");
+	return ARCHIVE_E_REFUSED;
 }
 
 /* Nothing stays of an archive that could not be made. */
@@ -463,24 +493,43 @@ static int attempt(struct archive *a, write_fn *fn, const void *what)
 	return mdb_txn_commit(txn);
 }
 
-/* Runs @fn in a transaction of its own, making room as long as it helps. */
+struct write {
+	struct archive *a;
+	write_fn *fn;
+	const void *what;
+};
+
+/* Makes room as long as it helps. */
+static int attempts(void *user)
+{
+	const struct write *w = user;
+	int rc = attempt(w->a, w->fn, w->what);
+
+	for (unsigned i = 0; rc == MDB_MAP_FULL && i < 4 * RESERVES; i++) {
+		rc = make_room(w->a);
+		if (!rc)
+			rc = attempt(w->a, w->fn, w->what);
+	}
+	return rc;
+}
+
+/* Runs @fn in a transaction of its own. */
 static int write_whole(struct archive *a, write_fn *fn, const void *what)
 {
 	int rc;
 
 	if (a->full)
 		return ARCHIVE_E_FULL;
-	rc = attempt(a, fn, what);
-	for (unsigned i = 0; rc == MDB_MAP_FULL && i < 4 * RESERVES; i++) {
-		rc = make_room(a);
-		if (!rc)
-			rc = attempt(a, fn, what);
-	}
+	rc = store_guarded(attempts, &(struct write){ a, fn, what });
 	if (rc == 0)
 		return 0;
+	if (rc == STORE_FAULT)
+		return lost(a);
 	a->full = true;
 	rc = honest(a, rc);
-	return rc == MDB_MAP_FULL || rc == ENOSPC ? ARCHIVE_E_FULL : rc > 0 ? -rc : -EIO;
+	if (rc == MDB_MAP_FULL || rc == ENOSPC)
+		return ARCHIVE_E_FULL;
+	return rc > 0 ? -rc : ARCHIVE_E_DAMAGED;
 }
 
 static int put_place(struct archive *a, MDB_txn *txn)
@@ -511,12 +560,19 @@ static int write_chunk(struct archive *a, MDB_txn *txn, const void *what)
 	return rc ? rc : put_place(a, txn);
 }
 
-static void drop_all(struct archive *a)
+static int drop_some(void *user)
 {
 	uint64_t dropped;
 
-	while (drop_oldest(a, &dropped) == 0 && dropped)
+	while (drop_oldest(user, &dropped) == 0 && dropped)
 		;
+	return 0;
+}
+
+/* What fails here does not matter, as long as liblmdb is still there. */
+static int drop_all(struct archive *a)
+{
+	return store_guarded(drop_some, a) == STORE_FAULT ? lost(a) : 0;
 }
 
 int archive_flush(struct archive *a)
@@ -535,9 +591,7 @@ int archive_flush(struct archive *a)
 	a->segment = a->next;
 	a->place = a->staged;
 	a->used = 0;
-	if (a->total > a->o.retention)
-		drop_all(a);
-	return 0;
+	return a->total > a->o.retention ? drop_all(a) : 0;
 }
 
 void archive_expire(struct archive *a, uint64_t now_ns)
@@ -545,7 +599,7 @@ void archive_expire(struct archive *a, uint64_t now_ns)
 	if (a->full || a->o.age_ns == 0 || now_ns < a->now_ns + NS_PER_S)
 		return;
 	a->now_ns = now_ns;
-	drop_all(a);
+	(void)drop_all(a);
 }
 
 /* The next record opens a segment: the current one is long enough, or ends a run. */
@@ -553,7 +607,7 @@ static void new_segment(struct archive *a, uint64_t position, const struct log_r
 {
 	uint64_t seq = h->seq;
 
-	if (a->number)
+	if (a->number && a->env)
 		mdb_dbi_close(a->env, a->current);
 	a->number++;
 	a->since_ns = h->time_ns;

@@ -11,8 +11,9 @@
  * first and the current, and none unless a checkpoint behind it was verified by
  * replay. Only a full map drops what was not.
  *
- * LMDB can crash its process on a damaged file: only `archive`, `log` and
- * `replay` open one, never a paravisor. A writer syncs nothing while it works
+ * LMDB can be led astray by a file that was cut or damaged. What is seen of that is
+ * ARCHIVE_E_DAMAGED, and all that the handle gives from then on; but only `archive`,
+ * `log` and `replay` open one, never a paravisor. A writer syncs nothing while it works
  * (NOSYNC, no WRITEMAP): a crash of the host may cost the archive, as it costs
  * the machine. One writer (flock), any number of readers.
  *
@@ -55,7 +56,7 @@ enum {
 	ARCHIVE_E_END = 1,      /* nothing more is stored yet */
 	ARCHIVE_E_GAP = 2,      /* the next record does not follow the last one; read on or look
 				   for a checkpoint */
-	ARCHIVE_E_DAMAGED = 3,  /* the chain does not hold */
+	ARCHIVE_E_DAMAGED = 3,  /* the chain does not hold, or the file was cut or damaged */
 	ARCHIVE_E_FULL = 4,     /* no room, and nothing left to drop: this writer has ended */
 	ARCHIVE_E_REFUSED = 5,  /* another format, another partition, another writer: see why */
 	ARCHIVE_E_OTHER = 6,    /* holds the history of another partition */
@@ -79,7 +80,8 @@ struct archive *archive_close(struct archive *a);
 
 const struct archive_place *archive_place(const struct archive *a);
 
-/* Stages one record of the log that begins at @position. 0, ARCHIVE_E_FULL, -errno. */
+/* Stages one record of the log that begins at @position. What writes: 0, ARCHIVE_E_FULL,
+ * ARCHIVE_E_DAMAGED, -errno. */
 int archive_append(struct archive *a, uint64_t position, const struct log_record *h,
 		   const void *payload);
 /* Writes what is staged, and drops what is too old. */
@@ -113,7 +115,7 @@ struct archive_checkpoint {
 
 struct archive_reader;
 
-/* 0, -errno, ARCHIVE_E_REFUSED. */
+/* 0, -errno, ARCHIVE_E_REFUSED. What reads: ARCHIVE_E_DAMAGED too. */
 int archive_reader_open(const char *dir, struct archive_reader **ret, char *why);
 struct archive_reader *archive_reader_close(struct archive_reader *r);
 const struct archive_header *archive_reader_header(const struct archive_reader *r);

@@ -3,7 +3,8 @@
  * A chunk is copied out of a short read transaction, so that a slow reader
  * never keeps pages from being used again. Between two chunks the writer may
  * drop what was to come: the reader then finds a later one and tells the gap.
- * Every record is checked against the chain. */
+ * Every record is checked against the chain. Whatever touches the file is guarded:
+ * once liblmdb was led astray, all is ARCHIVE_E_DAMAGED. */
 #include "persist/archive.h"
 
 #include "persist/archive_store.h"
@@ -27,6 +28,7 @@ struct archive_reader {
 	size_t chunk_capacity, len, at;
 	uint8_t *state;                /* of the last checkpoint given */
 	size_t state_capacity;
+	bool lost;                     /* liblmdb was led astray: it is not asked again */
 };
 
 static bool grow(uint8_t **p, size_t *capacity, size_t len)
@@ -65,7 +67,7 @@ static int open_tables(struct archive_reader *r, MDB_txn *txn, char *why)
 
 static int open_env(struct archive_reader *r, const char *dir, char *why)
 {
-	int rc = mdb_env_create(&r->env);
+	int rc = store_env_create(&r->env);
 
 	if (!rc)
 		rc = mdb_env_set_maxdbs(r->env, STORE_DBS);
@@ -76,7 +78,7 @@ static int open_env(struct archive_reader *r, const char *dir, char *why)
 	if (rc == EROFS || rc == EACCES) {
 		mdb_env_close(r->env);
 		r->env = NULL;
-		rc = mdb_env_create(&r->env);
+		rc = store_env_create(&r->env);
 		if (!rc)
 			rc = mdb_env_set_maxdbs(r->env, STORE_DBS);
 		if (!rc)
@@ -96,23 +98,48 @@ static int begin(struct archive_reader *r, MDB_txn **ret)
 	return rc ? rc : mdb_txn_begin(r->env, NULL, MDB_RDONLY, ret);
 }
 
+static bool led_astray(struct archive_reader *r, int rc)
+{
+	if (rc == STORE_FAULT) {
+		r->lost = true;
+		r->env = NULL;
+	}
+	return r->lost;
+}
+
+struct opening {
+	struct archive_reader *r;
+	const char *dir;
+	char *why;
+};
+
+static int open_all(void *user)
+{
+	const struct opening *o = user;
+	MDB_txn *txn;
+	int rc, e = open_env(o->r, o->dir, o->why);
+
+	if (e)
+		return e;
+	rc = begin(o->r, &txn);
+	if (rc)
+		return store_error(rc, "cannot begin", o->why);
+	e = open_tables(o->r, txn, o->why);
+	mdb_txn_commit(txn);
+	return e;
+}
+
 int archive_reader_open(const char *dir, struct archive_reader **ret, char *why)
 {
 	struct archive_reader *r = calloc(1, sizeof(*r));
-	MDB_txn *txn;
-	int e, rc;
+	int e;
 
 	if (!r)
 		return -ENOMEM;
-	e = open_env(r, dir, why);
-	if (e == 0) {
-		rc = begin(r, &txn);
-		if (rc) {
-			e = store_error(rc, "cannot begin", why);
-		} else {
-			e = open_tables(r, txn, why);
-			mdb_txn_commit(txn);
-		}
+	e = store_guarded(open_all, &(struct opening){ r, dir, why });
+	if (led_astray(r, e)) {
+		snprintf(why, ARCHIVE_WHY, "was cut or damaged");
+		e = ARCHIVE_E_REFUSED;
 	}
 	if (e) {
 		archive_reader_close(r);
@@ -239,6 +266,8 @@ static int copy_chunk(struct archive_reader *r, MDB_txn *txn, uint64_t number)
 	if (rc)
 		return rc;
 	rc = place_cursor(r, cursor, number == r->number, &key, &value);
+	if (!rc && value.mv_size > STORE_BUFFER)
+		rc = MDB_CORRUPTED;
 	if (!rc && !grow(&r->chunk, &r->chunk_capacity, value.mv_size))
 		rc = ENOMEM;
 	if (!rc) {
@@ -272,10 +301,10 @@ static int fetch_in(struct archive_reader *r, MDB_txn *txn)
 	return rc;
 }
 
-/* ARCHIVE_OK, E_END or -errno. The transaction is aborted, which also forgets
- * the segment's handle. */
-static int fetch(struct archive_reader *r)
+/* The transaction is aborted, which also forgets the segment's handle. */
+static int fetch_chunk(void *user)
 {
+	struct archive_reader *r = user;
 	MDB_txn *txn;
 	int rc = begin(r, &txn);
 
@@ -283,9 +312,22 @@ static int fetch(struct archive_reader *r)
 		rc = fetch_in(r, txn);
 		mdb_txn_abort(txn);
 	}
+	return rc;
+}
+
+/* What liblmdb says is wrong with its own file is damage. */
+static int result(struct archive_reader *r, int rc)
+{
+	if (led_astray(r, rc))
+		return ARCHIVE_E_DAMAGED;
 	if (rc == MDB_NOTFOUND)
 		return ARCHIVE_E_END;
-	return rc > 0 ? -rc : rc < 0 ? -EIO : ARCHIVE_OK;
+	return rc > 0 ? -rc : rc < 0 ? ARCHIVE_E_DAMAGED : ARCHIVE_OK;
+}
+
+static int fetch(struct archive_reader *r)
+{
+	return r->lost ? ARCHIVE_E_DAMAGED : result(r, store_guarded(fetch_chunk, r));
 }
 
 /* The entry at the chunk's cursor; false: it does not fit the chunk. */
@@ -349,21 +391,39 @@ int archive_next(struct archive_reader *r, struct archive_record *ret)
 	}
 }
 
-int archive_seek_seq(struct archive_reader *r, uint64_t seq)
+struct segment_search {
+	struct archive_reader *r;
+	uint64_t seq;
+	struct store_segment found;
+};
+
+static int search_segment(void *user)
 {
-	struct store_segment s = { 0 };
-	struct archive_record rec;
-	uint64_t number, position = 0;
+	struct segment_search *s = user;
+	uint64_t number;
 	MDB_txn *txn;
-	int x, rc = begin(r, &txn);
+	int rc = begin(s->r, &txn);
 
 	if (rc)
-		return rc > 0 ? -rc : -EIO;
-	rc = find_segment(r, txn, 0, reaches_seq, seq, &number, &s);
+		return rc;
+	rc = find_segment(s->r, txn, 0, reaches_seq, s->seq, &number, &s->found);
 	mdb_txn_abort(txn);
-	if (rc)
-		return rc == MDB_NOTFOUND ? ARCHIVE_E_END : rc > 0 ? -rc : -EIO;
-	archive_seek(r, s.first_position);
+	return rc;
+}
+
+int archive_seek_seq(struct archive_reader *r, uint64_t seq)
+{
+	struct segment_search s = { .r = r, .seq = seq };
+	struct archive_record rec;
+	uint64_t position = 0;
+	int x;
+
+	if (r->lost)
+		return ARCHIVE_E_DAMAGED;
+	x = result(r, store_guarded(search_segment, &s));
+	if (x != ARCHIVE_OK)
+		return x;
+	archive_seek(r, s.found.first_position);
 	while ((x = archive_next(r, &rec)) == ARCHIVE_OK || x == ARCHIVE_E_GAP) {
 		position = rec.position;
 		if (x == ARCHIVE_OK && rec.h.type == LOG_EVENT && rec.h.seq >= seq)
@@ -382,7 +442,8 @@ static int give_checkpoint(struct archive_reader *r, const MDB_val *key, const M
 	struct store_checkpoint head;
 	uint64_t position;
 
-	if (key->mv_size != sizeof(position) || value->mv_size < sizeof(head))
+	if (key->mv_size != sizeof(position) || value->mv_size < sizeof(head) ||
+	    value->mv_size > sizeof(head) + LIMIT_SLOT_BYTES)
 		return MDB_CORRUPTED;
 	memcpy(&position, key->mv_data, sizeof(position));
 	memcpy(&head, value->mv_data, sizeof(head));
@@ -401,9 +462,19 @@ static int give_checkpoint(struct archive_reader *r, const MDB_val *key, const M
 
 /* First checkpoint from @position on; with @seq, the last one whose sequence
  * is at most that. */
-static int find_checkpoint(struct archive_reader *r, uint64_t position, const uint64_t *seq,
-			   struct archive_checkpoint *ret)
+struct checkpoint_search {
+	struct archive_reader *r;
+	uint64_t position;
+	const uint64_t *seq;
+	struct archive_checkpoint *ret;
+};
+
+static int find_checkpoint(void *user)
 {
+	const struct checkpoint_search *s = user;
+	struct archive_reader *r = s->r;
+	const uint64_t *seq = s->seq;
+	uint64_t position = s->position;
 	MDB_val key = store_val(&position, sizeof(position)), value;
 	MDB_cursor *cursor;
 	MDB_txn *txn;
@@ -425,28 +496,26 @@ static int find_checkpoint(struct archive_reader *r, uint64_t position, const ui
 			rc = mdb_cursor_get(cursor, &key, &value, MDB_PREV);
 		}
 		if (!rc)
-			rc = give_checkpoint(r, &key, &value, ret);
+			rc = give_checkpoint(r, &key, &value, s->ret);
 		mdb_cursor_close(cursor);
 	}
 	mdb_txn_abort(txn);
 	return rc;
 }
 
-static int checkpoint_result(int rc)
+static int search_checkpoint(struct checkpoint_search s)
 {
-	if (rc == MDB_NOTFOUND)
-		return ARCHIVE_E_END;
-	return rc > 0 ? -rc : rc < 0 ? -EIO : ARCHIVE_OK;
+	return s.r->lost ? ARCHIVE_E_DAMAGED : result(s.r, store_guarded(find_checkpoint, &s));
 }
 
 int archive_checkpoint_from(struct archive_reader *r, uint64_t position,
 			    struct archive_checkpoint *ret)
 {
-	return checkpoint_result(find_checkpoint(r, position, NULL, ret));
+	return search_checkpoint((struct checkpoint_search){ r, position, NULL, ret });
 }
 
 int archive_checkpoint_before(struct archive_reader *r, uint64_t seq,
 			      struct archive_checkpoint *ret)
 {
-	return checkpoint_result(find_checkpoint(r, 0, &seq, ret));
+	return search_checkpoint((struct checkpoint_search){ r, 0, &seq, ret });
 }

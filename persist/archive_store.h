@@ -43,6 +43,16 @@ _Static_assert(sizeof(struct store_entry) == 64, "on disk");
 
 void store_segment_name(uint64_t number, char ret[24]);
 
+/* liblmdb believes its file and reads it through a mapping: one that was cut or
+ * damaged may lead it anywhere. store_guarded() runs @fn and gives what that gives,
+ * or STORE_FAULT, a number that neither errno nor liblmdb has: then what belongs to
+ * the environment may not be touched again, not even to close it. The environment is
+ * made by store_env_create(). Not to be nested; one thread of a process at a time. */
+enum { STORE_FAULT = -20000 };
+typedef int store_fn(void *user);
+int store_guarded(store_fn *fn, void *user);
+int store_env_create(MDB_env **ret);
+
 /* The error of LMDB as ours: LMDB's own numbers become -EIO, with text. */
 int store_error(int rc, const char *what, char *why);
 

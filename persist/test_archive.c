@@ -362,3 +362,65 @@ Test(archive, a_flipped_bit_is_found)
 		;
 	cr_assert_eq(x, ARCHIVE_E_DAMAGED);
 }
+
+/* liblmdb trusts its file: one that is cut under the map ends a process by SIGBUS. */
+
+static void fill(unsigned events)
+{
+	open_with(options(8 << 20, 1 << 20, 0));
+	for (unsigned i = 0; i < events; i++)
+		cr_assert_eq(event(4000, false, false), 0);
+	cr_assert_eq(archive_flush(a), 0);
+}
+
+static void cut_file(off_t to)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/data.mdb", dir);
+	cr_assert_eq(truncate(path, to), 0);
+}
+
+Test(archive, a_file_cut_under_the_writer_ends_the_history_and_not_the_process)
+{
+	int x = 0;
+
+	fill(500);
+	cut_file(8192);
+	for (unsigned i = 0; i < 500 && x == 0; i++)
+		x = event(4000, false, false);
+	cr_assert_eq(x, ARCHIVE_E_DAMAGED);
+	cr_assert_neq(archive_flush(a), 0);
+}
+
+Test(archive, a_file_cut_under_a_reader_is_damaged)
+{
+	struct archive_record rec;
+	struct archive_checkpoint cp;
+	int x = 0;
+
+	fill(500);
+	open_reader();
+	cr_assert_eq(archive_next(r, &rec), ARCHIVE_OK);
+	cut_file(8192);
+	while (x == 0)
+		x = archive_next(r, &rec);
+	cr_assert_eq(x, ARCHIVE_E_DAMAGED);
+	cr_assert_eq(archive_next(r, &rec), ARCHIVE_E_DAMAGED);
+	cr_assert_eq(archive_seek_seq(r, 3), ARCHIVE_E_DAMAGED);
+	cr_assert_eq(archive_checkpoint_from(r, 0, &cp), ARCHIVE_E_DAMAGED);
+	cr_assert_eq(archive_checkpoint_before(r, 9, &cp), ARCHIVE_E_DAMAGED);
+}
+
+Test(archive, a_cut_file_is_not_opened)
+{
+	struct archive_options o = options(8 << 20, 1 << 20, 0);
+
+	fill(500);
+	a = archive_close(a);
+	cut_file(8192);
+	cr_assert_eq(archive_reader_open(dir, &r, why), ARCHIVE_E_REFUSED);
+	cr_assert(strstr(why, "cut or damaged"), "%s", why);
+	cr_assert_eq(archive_open(dir, &o, &a, why), ARCHIVE_E_REFUSED);
+	cr_assert(strstr(why, "cut or damaged"), "%s", why);
+}

@@ -71,7 +71,8 @@ static bool is_held(const char *dir)
 	return held;
 }
 
-static void add_line(cJSON *o, char *line, bool held)
+/* *@position: of the line that tells it. */
+static void add_line(cJSON *o, char *line, bool held, uint64_t *position)
 {
 	char *value = strchr(line, '='), *end;
 	uint64_t number;
@@ -82,6 +83,8 @@ static void add_line(cJSON *o, char *line, bool held)
 	if (strcmp(line, "state") == 0 && strcmp(value, "running") == 0 && !held)
 		value = (char *)"died";
 	number = strtoull(value, &end, 10);
+	if (strcmp(line, "position") == 0)
+		*position = number;
 	if (*value && *end == '\0')
 		decode_number(o, line, number);
 	else
@@ -92,8 +95,7 @@ void archive_status_show(cJSON *tree, const char *dir, const struct custody *c)
 {
 	int fd = open_beside(dir, "archive.status", O_RDONLY);
 	char text[STATUS_BYTES + 1] = "", *save = NULL;
-	uint64_t tail = atomic_load(&c->lane_words[0].tail);
-	const cJSON *position;
+	uint64_t position = UINT64_MAX, tail;
 	cJSON *o;
 
 	if (fd < 0)
@@ -103,8 +105,8 @@ void archive_status_show(cJSON *tree, const char *dir, const struct custody *c)
 	close(fd);
 	o = cJSON_AddObjectToObject(tree, "archive");
 	for (char *line = strtok_r(text, "\n", &save); o && line; line = strtok_r(NULL, "\n", &save))
-		add_line(o, line, is_held(dir));
-	position = cJSON_GetObjectItem(o, "position");
-	if (cJSON_IsNumber(position))
-		decode_number(o, "behind_bytes", tail - (uint64_t)position->valuedouble);
+		add_line(o, line, is_held(dir), &position);
+	tail = atomic_load(&c->lane_words[0].tail);
+	if (position <= tail)
+		decode_number(o, "behind_bytes", tail - position);
 }

@@ -47,6 +47,7 @@ struct archiver {
 	uint64_t flushed_ns;
 	int control;                     /* hangs up when the VM ends */
 	bool ended;
+	uint64_t last;                   /* asked to stop: the log's end then; 0: not asked */
 };
 
 #define KEEP_LEAST (UINT64_C(1) << 20)
@@ -297,12 +298,21 @@ static void rest(struct archiver *p)
 		p->ended = true;
 }
 
+/* Asked to stop, it takes what had happened by then: behind a VM that is faster than
+ * its disk it would never come to an end. */
+static bool finished(struct archiver *p, bool end)
+{
+	if (stop && p->last == 0)
+		p->last = atomic_load(&p->c.lane_words[0].tail);
+	return (end && (stop || p->ended)) || (stop && p->reader.position >= p->last);
+}
+
 static int follow(struct archiver *p)
 {
 	bool end = false;
 	int r = 0;
 
-	while (r == 0 && !(end && (stop || p->ended))) {
+	while (r == 0 && !finished(p, end)) {
 		if (end)
 			rest(p);
 		r = copy_records(p, &end);
@@ -318,8 +328,10 @@ static int report(const struct archiver *p, int r)
 {
 	uint64_t seq = archive_place(p->a)->seq;
 
+	const char *why = r < 0 ? strerror(-r) : "the file was cut or damaged";
+
 	tell(p, r == 0 ? "ended" : r == ARCHIVE_E_FULL ? "full" : "failed",
-	     r < 0 ? strerror(-r) : NULL);
+	     r < 0 || r == ARCHIVE_E_DAMAGED ? why : NULL);
 	if (r == 0)
 		return 0;
 	if (r == ARCHIVE_E_FULL)
@@ -328,7 +340,8 @@ static int report(const struct archiver *p, int r)
 			"`holdfast archive` again\n", p->dir, seq);
 	else
 		fprintf(stderr, "holdfast: %s: cannot be written (%s): history ends at sequence "
-			"%" PRIu64 ", the VM goes on\n", p->dir, strerror(-r), seq);
+			"%" PRIu64 ", the VM goes on; %s `holdfast archive` again\n",
+			p->dir, why, seq, r < 0 ? "see to its disk and start" : "move it away and start");
 	return 1;
 }
 
@@ -361,6 +374,7 @@ int cmd_archive(int argc, char **argv)
 	if (r == 0) {
 		confine(&p);
 		place_reader(&p);
+		tell(&p, "running", NULL);
 		r = report(&p, follow(&p));
 	} else {
 		r = 1;

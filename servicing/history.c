@@ -291,7 +291,8 @@ static int resume_in_archive(struct history *h, struct history_state *ret)
 		bool other;
 
 		if (x != ARCHIVE_OK)
-			return x < 0 ? x : HISTORY_E_END;
+			return x < 0 ? x : x == ARCHIVE_E_DAMAGED ? HISTORY_E_DAMAGED
+							   : HISTORY_E_END;
 		*ret = (struct history_state){ cp.cut, cp.bytes, cp.len };
 		x = follows(h, ret, &other);
 		if (x != HISTORY_E_GAP && !other)

@@ -25,7 +25,7 @@ void arguments_usage(FILE *file)
 	      "  one-read, one-write, one-message: one operation between two OUTs to port 0x500\n"
 	      "  disk=0 controller=0 controllers=1 channels=1 (or threads=; of each) depth=32\n"
 	      "  bs=4096 offset=0 ring=128K\n"
-	      "  seconds=10 or ops=N; region=64M (bench: the disk) mix=rw|read|write flush=256 "
+	      "  seconds=10 or ops=N; until=FILE: or that FILE is there; region=64M (bench: the disk) mix=rw|read|write flush=256 "
 	      "(bench: 0)\n"
 	      "  churn=MS     a channel message that often; lost=30 s; patience=120 s\n"
 	      "  poison=MS    so long after the start a command of operation code 0xDE on the last\n"
@@ -138,6 +138,10 @@ static int set_word(struct arguments *a, const char *word)
 	value++;
 	if (strncmp(word, "report=", 7) == 0) {
 		a->report = value;
+		return 0;
+	}
+	if (strncmp(word, "until=", 6) == 0) {
+		a->load.until = value;
 		return 0;
 	}
 	if (strncmp(word, "mix=", 4) == 0) {

@@ -490,6 +490,8 @@ static bool watch_step(struct workload *workload, struct watch *watch, int *ret_
 	if (workload->phase == PHASE_LOAD && options->seconds != 0 &&
 	    now - watch->begin >= options->seconds * UINT64_C(1000000000))
 		atomic_store(&workload->stop, true);
+	if (workload->phase == PHASE_LOAD && options->until && access(options->until, F_OK) == 0)
+		atomic_store(&workload->stop, true);
 	if (now - watch->scanned >= LOST_SCAN_NS) {
 		scan_for_lost(workload);
 		watch->scanned = now;

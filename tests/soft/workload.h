@@ -20,6 +20,7 @@ struct workload_options {
 	uint32_t depth, block_bytes, offset; /* offset: of the data in its first page */
 	uint32_t seconds;		     /* 0: `ops` ends it */
 	uint64_t ops;			     /* 0: `seconds` ends it */
+	const char *until;		     /* so does a file of that name; NULL: none */
 	uint64_t region;		     /* bytes from the disk's start */
 	uint32_t flush_every;		     /* requests of a channel; 0 never */
 	uint32_t lost_s;		     /* a request older than this is lost */
