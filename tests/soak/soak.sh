@@ -25,7 +25,7 @@ a=$1 b=$2 folder=$3
 [ "${SOAK_SIM:-1}" = 0 ] || tests/soak/sim.py "$a" "$folder/sim.jsonl"
 
 # Every allocation and system call fails once. SOAK_FAILING=0 leaves it out.
-[ "${SOAK_FAILING:-1}" = 0 ] || tests/soak/failing.py "$a" "$(dirname "$record")/failing.jsonl"
+[ "${SOAK_FAILING:-1}" = 0 ] || tests/soak/failing.py "$a" "$folder/failing.jsonl"
 
 # Attacks of the hostile guest, against a build with sanitizers. SOAK_HOSTILE=0 leaves them out.
 [ "${SOAK_HOSTILE:-10000000}" = 0 ] || tests/soak/hostile.py "$(dirname "$a")/soak" "$folder/hostile.jsonl" \
