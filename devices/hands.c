@@ -50,7 +50,7 @@ static void read_rows(struct hands *h)
 		if (numbered(name, "door.", LIMIT_CHANNELS, &n)) {
 			h->door_fd[n] = WIRE_FD_BASE + (int)row;
 			h->row_role[row] = ROW_DOOR;
-			h->row_door[row] = (uint8_t)n;
+			h->row_door[row] = (uint16_t)n;
 		} else if (numbered(name, "irq.", LIMIT_VPS, &n)) {
 			h->irq_fd[n] = WIRE_FD_BASE + (int)row;
 		} else if (strcmp(name, "kick") == 0) {
@@ -60,8 +60,6 @@ static void read_rows(struct hands *h)
 		}
 	}
 }
-
-_Static_assert((int)LIMIT_CHANNELS <= 256, "row_door holds a byte");
 
 static bool open_all(struct hands *h)
 {

@@ -13,7 +13,7 @@
 #include "statemachines/machines.h"
 
 enum {
-	CHANNEL_WORDS = LIMIT_CHANNELS / 64,
+	CHANNEL_WORDS = (LIMIT_CHANNELS + 63) / 64,
 	ANSWERS_MAX = LIMIT_BATCH + LIMIT_CHANNELS, /* what a lane can stage at once */
 	TIMERS_MAX = 16,                            /* looked at in every loop */
 	SINT_VMBUS = 2,
@@ -68,7 +68,7 @@ struct hands {
 
 	/* Descriptors, from custody's table; they never change. */
 	uint8_t row_role[LIMIT_FDS];
-	uint8_t row_door[LIMIT_FDS];
+	uint16_t row_door[LIMIT_FDS];
 	int door_fd[LIMIT_CHANNELS];
 	int irq_fd[LIMIT_VPS];
 	int kick_fd, part_fd, cq_fd, com1_fd;

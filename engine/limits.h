@@ -13,19 +13,23 @@ enum {
 	LIMIT_PROCS = 8,              /* owner, predecessor, successor, and room for the dead */
 	LIMIT_THREADS = 4,            /* of one paravisor: lanes and the checkpointer */
 	LIMIT_DISKS = 64,             /* 64 LUNs of one controller */
-	LIMIT_FDS = 448,              /* doorbells, interrupts, disks, rings and a margin */
+	LIMIT_FDS = 464,              /* doorbells, interrupts, disks, rings and a margin */
 	LIMIT_PATH = 256,             /* names shown to people; nothing is opened by them */
 
 	/* VMBus (Linux 6.1: relid < 2048; ours are dense). */
-	LIMIT_CHANNELS = 256,         /* places; relid 1..255 */
+	LIMIT_CONTROLLERS = 16,       /* of disks */
+	LIMIT_CHANNELS = 272,         /* places; relid 1..271: 16 controllers with a channel for each
+				       * of 16 processors, three components, and a margin */
 	LIMIT_GPADLS = 512,           /* two a channel */
 	LIMIT_GPADL_PAGES = 8192,     /* netvsc's receive buffer is 4,096 pages */
 	LIMIT_RING_PAGES = 1024,      /* both rings with headers: 4 MiB */
 	LIMIT_PACKET = 4096,          /* a ring packet, copied once; Linux's default max_pkt_size */
 	LIMIT_MESSAGE = 240,          /* HV_MESSAGE_PAYLOAD_BYTE_COUNT */
-	LIMIT_MESSAGE_SPARE = 64,     /* places kept for answers that come later: results of opening */
-	LIMIT_MESSAGE_OFFERS = 96,    /* answers to one REQUESTOFFERS: an offer of each channel in use */
-	LIMIT_MESSAGE_QUEUE = 256,    /* entries of each bounded queue of custody */
+	LIMIT_MESSAGE_SPARE = 320,    /* places kept for what no message asks for: an offer or a
+				       * rescind of each sub-channel, results of opening */
+	LIMIT_MESSAGE_OFFERS = 32,    /* answers to one REQUESTOFFERS: a new connection has no
+				       * sub-channels */
+	LIMIT_MESSAGE_QUEUE = 512,    /* entries of each bounded queue of custody */
 	LIMIT_COMMAND_QUEUE = 64,
 
 	/* Storage. */
@@ -44,11 +48,11 @@ enum {
 	LIMIT_EVENTS = 64,            /* of one machine */
 	LIMIT_FIELDS = 128,           /* of one machine, arrays counted once */
 	LIMIT_BATCH = 64,             /* events appended before the tail is stored once */
-	LIMIT_TURN_STEPS = 1 << 17,   /* internal messages of one turn: 68 storage channels that
+	LIMIT_TURN_STEPS = 1 << 19,   /* internal messages of one turn: 256 storage channels that
 				       * close wake all requests each, a request causes 4 more */
 	LIMIT_TURN_EFFECTS = 4096,
 	LIMIT_TURN_BYTES = 128 << 10, /* effects of one turn; x LIMIT_BATCH < half a log ring */
-	LIMIT_INBOX_BYTES = 3 << 20,  /* internal messages of one turn: 68 x 1,024 of 32 bytes,
+	LIMIT_INBOX_BYTES = 10 << 20, /* internal messages of one turn: 256 x 1,024 of 32 bytes,
 				       * and 300 bytes for each request */
 	LIMIT_PAYLOAD = 16 << 10,     /* one event or effect, fixed part and tail */
 	LIMIT_DEFERRED = 8,           /* events a state may put off */

@@ -136,13 +136,14 @@ static int place(const char *what, const char *text, uint32_t *ret)
 static int take_away(const struct arguments *a)
 {
 	const char *text = a->word[1];
+	unsigned controller;
 	uint32_t at;
 	int r;
 
 	if (a->n != 2)
 		return command_usage("disk");
-	if (text[0] >= '0' && text[0] < '0' + CAPACITY_storvsp && text[1] == '\0')
-		return notice(a, OP_CONTROLLER_REMOVE, (uint32_t)(text[0] - '0'), 0);
+	if (disk_option_controller(text, &controller))
+		return notice(a, OP_CONTROLLER_REMOVE, controller, 0);
 	r = place("disk remove", text, &at);
 	return r ? r : notice(a, OP_DISK_REMOVE, at, 0);
 }

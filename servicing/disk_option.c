@@ -60,8 +60,8 @@ static int take_word(const char *what, const char *path, const char *word, struc
 		o->block_bytes = 512;
 	else if (strcmp(word, "optical") == 0)
 		o->optical = true;
-	else if (controller && !number_below(controller, CAPACITY_storvsp, &o->controller))
-		return wrong(what, path, "controller: from 0 to 3");
+	else if (controller && !disk_option_controller(controller, &o->controller))
+		return wrong(what, path, "controller: from 0 to 15");
 	else if (lun && !number_below(lun, LUNS, &o->lun))
 		return wrong(what, path, "lun: from 0 to 63");
 	else if (!controller && !lun) {
@@ -72,7 +72,7 @@ static int take_word(const char *what, const char *path, const char *word, struc
 	return 0;
 }
 
-_Static_assert(CAPACITY_storvsp == 4 && LUNS == 64, "said in messages");
+_Static_assert(CAPACITY_storvsp == 16 && LUNS == 64, "said in messages");
 
 int disk_option_parse(const char *what, char *argument, struct disk_option *ret)
 {
@@ -103,6 +103,11 @@ int disk_option_parse(const char *what, char *argument, struct disk_option *ret)
 	return 0;
 }
 
+bool disk_option_controller(const char *text, unsigned *ret)
+{
+	return number_below(text, CAPACITY_storvsp, ret);
+}
+
 int disk_option_place(const char *what, const char *text, unsigned *ret_controller,
 		      unsigned *ret_lun)
 {
@@ -111,7 +116,7 @@ int disk_option_place(const char *what, const char *text, unsigned *ret_controll
 
 	if (colon && (size_t)(colon - text) < sizeof(controller))
 		memcpy(controller, text, (size_t)(colon - text));
-	if (!colon || !number_below(controller, CAPACITY_storvsp, ret_controller) ||
+	if (!colon || !disk_option_controller(controller, ret_controller) ||
 	    !number_below(colon + 1, LUNS, ret_lun))
 		return wrong(what, text, "name the disk as CONTROLLER:LUN, such as 0:1 (see `inspect "
 					 "disk`)");

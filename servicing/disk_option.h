@@ -24,6 +24,9 @@ struct disk_option {
  * 0, or the exit status of wrong usage. */
 int disk_option_parse(const char *what, char *argument, struct disk_option *ret);
 
+/* The number of a controller; false: it is none. */
+bool disk_option_controller(const char *text, unsigned *ret);
+
 /* CONTROLLER:LUN. 0, or the exit status of wrong usage. */
 int disk_option_place(const char *what, const char *text, unsigned *ret_controller,
 		      unsigned *ret_lun);

@@ -197,20 +197,25 @@ static bool was_taken(const struct sm_cx *cx)
 	return ((const struct rec_relid *)cx->p)->value == LUN_TAKEN;
 }
 
+/* At most two digits; returns what is behind them. */
+static char *put_number(char *at, unsigned n)
+{
+	if (n >= 10)
+		*at++ = (char)('0' + n / 10);
+	*at++ = (char)('0' + n % 10);
+	return at;
+}
+
 static void report_added(struct sm_cx *cx)
 {
-	char text[] = "attached as c:00";
+	char text[] = "attached as cc:ll";
 	struct disk *d = cx->self;
+	char *at;
 
 	d->lun = (uint16_t)((const struct rec_relid *)cx->p)->relid;
-	text[12] = (char)('0' + d->controller);
-	if (d->lun < 10) {
-		text[14] = (char)('0' + d->lun);
-		text[15] = 0;
-	} else {
-		text[14] = (char)('0' + d->lun / 10);
-		text[15] = (char)('0' + d->lun % 10);
-	}
+	at = put_number(text + 12, d->controller);
+	*at++ = ':';
+	*put_number(at, d->lun) = '\0';
 	report_now(cx, OPERATOR_OK, text);
 }
 

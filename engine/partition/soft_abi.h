@@ -18,7 +18,7 @@ enum {
 	SOFT_FD_VPS = 3,
 	SOFT_FD_RAM = 4,
 	SOFT_FD_IRQ = 5,             /* + vp, up to 16 */
-	SOFT_FD_DOOR = 32,           /* + relid, up to 256 */
+	SOFT_FD_DOOR = 32,           /* + relid, below 304 */
 };
 
 /* Call of a VP to the partition. The guest fills the members, stores POSTED

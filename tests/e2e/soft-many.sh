@@ -1,9 +1,9 @@
 #!/bin/bash
-# 64 channels on the soft back end: 16 processors, 4 controllers with 16 channels each, all of which carry data while
+# 256 channels on the soft back end: 16 processors, 16 controllers with 16 channels each, all of which carry data while
 # the paravisor is replaced twice and killed twice.
 . "$(dirname "$0")/lib.sh"
 disks=()
-for i in $(seq 0 3); do
+for i in $(seq 0 15); do
 	truncate -s 4M "$WORK/$i"
 	disks+=(--disk "$WORK/$i,controller=$i")
 done
@@ -30,19 +30,19 @@ kill_owner() {
 
 all_open() {
 	"$A" inspect --state "$STATE" --json channel >"$WORK/channels" || fail "inspect"
-	python3 - "$WORK/channels" <<-'P' || fail "not 64 channels are open"
+	python3 - "$WORK/channels" <<-'P' || fail "not 256 channels are open"
 		import json, sys
 		text = json.dumps(json.load(open(sys.argv[1])))
 		n = text.count('"OPEN"')
 		print(f'{n} channels are open')
-		sys.exit(n != 64)
+		sys.exit(n != 256)
 		P
 }
 
 # While they are being opened, and while all of them work.
-lines 2 "carries data"
+lines 3 "carries data"
 kill_owner
-lines 4 "at another processor"
+lines 16 "at another processor"
 all_open
 "$A" service --state "$STATE" --to "$B" --expect-difference scsi.GUEST_WRITE.tail --probation 1 || fail "service to b"
 kill_owner

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 enum {
-	CONTROLLERS = 4, CHANNELS = 16, RING = 32768, TURN = 5, SECTOR = 512,
+	CONTROLLERS = 16, CHANNELS = 16, RING = 32768, TURN = 5, SECTOR = 512,
 	ROUND_BLOCKS = 100, ROUNDS = 64, /* blocks of a round; rounds until they are used again */
 	FIRST_ROUND = 4,
 };

@@ -45,7 +45,7 @@ enum {
 	CALL_POST_MESSAGE = 0x5C,
 	CALL_SIGNAL_EVENT_FAST = 0x1005D,
 	CONNECTION_DOORS = 0x2000, /* soft_abi.h: connection 0x2000 + relid */
-	DOORS = 256,
+	DOORS = 272,
 	SLOT_BYTES = 256,	/* B.1, B.2: one SINT's part of a page */
 	FIRST_PFN = 256,	/* the first MiB is left alone */
 	SCATTER = 64,		/* pages mixed with each other */
