@@ -195,8 +195,10 @@ static void collect_replies(struct collector *c)
 
 /* ---- inbox -------------------------------------------------------------- */
 
-/* Whom an operator's command is for. */
-static void route_operator(const struct wire_notice *n, struct lane_event *e)
+/* Whom an operator's command is for. A controller that never had a disk may not be
+ * there: any other one refuses in its place. */
+static void route_operator(const struct world *w, const struct wire_notice *n,
+			   struct lane_event *e)
 {
 	static const struct {
 		uint16_t kind, code;
@@ -219,6 +221,8 @@ static void route_operator(const struct wire_notice *n, struct lane_event *e)
 	}
 	if (n->op == OP_CONTROLLER_REMOVE)
 		e->index = (uint16_t)(n->arg % CAPACITY_storvsp);
+	if (!world_at(w, e->kind, e->index))
+		e->index = 0;
 }
 
 /* A notice that is a record already: its first bytes are the fixed part. */
@@ -289,7 +293,7 @@ static bool offer_notice(struct collector *c, struct wire_notice *n, uint64_t po
 		e.fixed = &news;
 		e.fixed_len = sizeof(news);
 	} else {
-		route_operator(n, &e);
+		route_operator(c->w, n, &e);
 	}
 	return offer(c, &e);
 }

@@ -11,6 +11,7 @@
 #include "statemachines/machines.h"
 #include "statemachines/operator.h"
 #include "statemachines/storvsp.h"
+#include "statemachines/vmbus.h"
 
 enum { LUNS = 64, LAST = LIMIT_DISKS - 1 };
 static const uint64_t max_bytes = (uint64_t)1 << 62;
@@ -143,10 +144,21 @@ static void pass_file_on(struct sm_cx *cx)
 
 /* ---- coming -------------------------------------------------------------- */
 
+/* The bus tells a new one how many processors there are. */
+static void make_controllers(struct sm_cx *cx, unsigned last)
+{
+	while (CAPACITY_storvsp - sm_room(cx, KIND_storvsp) <= last) {
+		struct rec_relid r = { .relid = sm_spawn(cx, KIND_storvsp).index };
+
+		sm_post(cx, ref_of(KIND_vmbus, 0), vmbus_EV_CONTROLLER, &r, NULL, 0);
+	}
+}
+
 static void tell_controller(struct sm_cx *cx, struct rec_lun *l)
 {
 	const struct disk *d = cx->self;
 
+	make_controllers(cx, d->controller);
 	l->target = d->target;
 	l->lun = d->lun;
 	l->disk = cx->ref.index;

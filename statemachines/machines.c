@@ -2,6 +2,7 @@
 #include "statemachines/machines.h"
 
 #include "engine/world.h"
+#include "statemachines/storvsp.h"
 
 #define MACHINE(code, prefix, capacity) extern const struct sm_desc prefix##_sm;
 #include "statemachines/machines.def"
@@ -21,7 +22,7 @@ void machines_spawn_fixed(struct world *w)
 	world_spawn_fixed(w, KIND_cmos, CAPACITY_cmos);
 	world_spawn_fixed(w, KIND_vmbus, CAPACITY_vmbus);
 	world_spawn_fixed(w, KIND_channel, 1);
-	world_spawn_fixed(w, KIND_storvsp, CAPACITY_storvsp);
+	world_spawn_fixed(w, KIND_storvsp, STORVSP_FIXED);
 	world_spawn_fixed(w, KIND_disk, CAPACITY_disk);
 	world_spawn_fixed(w, KIND_servicing, CAPACITY_servicing);
 	world_spawn_fixed(w, KIND_shutdown_ic, CAPACITY_shutdown_ic);

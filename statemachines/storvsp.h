@@ -8,6 +8,10 @@
 #define SM_PREFIX storvsp
 #include "engine/sm_declare.h"
 
+/* There from the start; one behind them is made, with all before it, when a disk
+ * names it, so that the state of a VM that needs none does not grow. */
+enum { STORVSP_FIXED = 4 };
+
 /* Its answer to what a disk machine says of itself. */
 enum lun_answer {
 	LUN_TAKEN = 0,      /* the guest will see it so */

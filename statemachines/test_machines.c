@@ -637,6 +637,8 @@ static void end(struct life *l)
 	for (uint16_t i = 0; i < CAPACITY_storvsp; i++) {
 		const struct storvsp *v = world_at(l->world, KIND_storvsp, i);
 
+		if (!v)
+			continue;
 		cr_assert(v->outstanding == 0 && v->orphans == 0 && !v->reset_held);
 		cr_assert_eq(v->leaving, 0);
 		for (unsigned lun = 0; lun < ARRAY_LEN(v->out); lun++)

@@ -11,6 +11,7 @@
 #include "statemachines/effects.h"
 #include "statemachines/gpadl.h"
 #include "statemachines/machines.h"
+#include "statemachines/storvsp.h"
 #include "statemachines/vmbus_msg.h"
 #include "statemachines/vtl.h"
 
@@ -40,6 +41,15 @@ static bool holds_waiting(const void *self)
 static void configure(struct sm_cx *cx)
 {
 	((struct vmbus *)cx->self)->vps = ((const struct rec_config *)cx->p)->vps;
+}
+
+/* One that was made after the configuration. */
+static void tell_vps(struct sm_cx *cx)
+{
+	struct rec_config c = { .vps = ((const struct vmbus *)cx->self)->vps };
+	uint32_t n = ((const struct rec_relid *)cx->p)->relid;
+
+	sm_post(cx, ref_of(KIND_storvsp, (uint16_t)n), storvsp_EV_CONFIG, &c, NULL, 0);
 }
 
 /* ---- messages --------------------------------------------------------- */
