@@ -68,8 +68,8 @@ static void declare_door(struct hands *h, const struct effect *e)
 		chan_derive(h, p->channel);
 }
 
-/* A full queue means that the guest has not read 256 messages: it loses this
- * one. Posted messages are taken only while there is room for their answers. */
+/* A full queue means that the guest has not read LIMIT_MESSAGE_QUEUE messages: it loses
+ * this one. Posted messages are taken only while there is room for their answers. */
 static void message(struct hands *h, const struct effect *e, bool redo)
 {
 	const struct rec_message *p = e->p;

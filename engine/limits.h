@@ -49,7 +49,8 @@ enum {
 	LIMIT_FIELDS = 128,           /* of one machine, arrays counted once */
 	LIMIT_BATCH = 64,             /* events appended before the tail is stored once */
 	LIMIT_TURN_STEPS = 1 << 19,   /* internal messages of one turn: 256 storage channels that
-				       * close wake all requests each, a request causes 4 more */
+				       * close wake all requests each, a request causes 4 more;
+				       * story most_at_once has 267,241, and takes 11 ms */
 	LIMIT_TURN_EFFECTS = 4096,
 	LIMIT_TURN_BYTES = 128 << 10, /* effects of one turn; x LIMIT_BATCH < half a log ring */
 	LIMIT_INBOX_BYTES = 10 << 20, /* internal messages of one turn: 256 x 1,024 of 32 bytes,

@@ -11,6 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+enum { WINDOW_WAIT_MS = 1000 }; /* a guest that has nothing to do stamps none */
 
 static double ms(uint64_t ns)
 {
@@ -49,6 +52,19 @@ static struct window last_window(const struct custody *c)
 	w.followed = c->stats->window[at].followed;
 	w.differences = c->stats->window[at].differences;
 	return w;
+}
+
+/* The owner is known before its figures are: they are stamped when it serves. */
+static void wait_for_window(const struct custody *c)
+{
+	for (unsigned i = 0; i < WINDOW_WAIT_MS; i++) {
+		uint32_t epoch = OWNER_EPOCH(atomic_load(&c->h->owner));
+		uint64_t n = atomic_load(&c->stats->n_gaps);
+
+		if (n && c->stats->gap[(n - 1) % ARRAY_LEN(c->stats->gap)].epoch >= epoch)
+			return;
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	}
 }
 
 static void add_window(cJSON *o, const struct window *w)
@@ -151,6 +167,8 @@ void service_report(const char *state_dir, const struct control_reply *reply, bo
 	struct view v;
 	bool seen = (json || reply->status == 0) && view_open(state_dir, &v) == 0;
 
+	if (seen && reply->status == 0)
+		wait_for_window(&v.c);
 	if (json)
 		print_json(reply, seen ? &v : NULL);
 	else if (seen)
