@@ -56,22 +56,18 @@ static uint32_t chunks_of(size_t len)
 
 static uint32_t take(struct blobs *b)
 {
-	for (uint32_t w = b->hint; w < WORDS; w++) {
-		if (b->free[w]) {
-			uint32_t bit = (uint32_t)__builtin_ctzll(b->free[w]);
+	uint32_t w = b->hint, bit;
 
-			b->free[w] &= b->free[w] - 1;
-			b->hint = w;
-			b->n_free--;
-			return w * 64 + bit;
-		}
+	fact(b->n_free);
+	while (!b->free[w]) {
+		w++;
+		fact(w < WORDS);
 	}
-	fact_failed("a free chunk that was counted is there", __FILE__, __LINE__);
-}
-
-static bool valid(const struct blobs *b, sm_blob h)
-{
-	return h != 0 && h <= LIMIT_BLOB_CHUNKS && b->len[h - 1] != 0;
+	bit = (uint32_t)__builtin_ctzll(b->free[w]);
+	b->free[w] &= b->free[w] - 1;
+	b->hint = w;
+	b->n_free--;
+	return w * 64 + bit;
 }
 
 sm_blob blobs_new(struct blobs *b, const void *bytes, size_t len)
@@ -138,7 +134,7 @@ void blobs_free(struct blobs *b, sm_blob h)
 
 	if (h == 0)
 		return;
-	fact(valid(b, h));
+	fact(h <= LIMIT_BLOB_CHUNKS && b->len[h - 1]);
 	b->len[h - 1] = 0;
 	for (c = h - 1;;) {
 		uint32_t next = b->next[c];
@@ -157,7 +153,7 @@ size_t blobs_len(const struct blobs *b, sm_blob h)
 {
 	if (h == 0)
 		return 0;
-	fact(valid(b, h));
+	fact(h <= LIMIT_BLOB_CHUNKS && b->len[h - 1]);
 	return b->len[h - 1];
 }
 

@@ -63,7 +63,7 @@ static uint64_t now(struct lane *l)
 	return l->now_ns > newest ? l->now_ns : newest;
 }
 
-bool lane_offer(struct lane *l, const struct lane_event *e)
+static void stage(struct lane *l, const struct lane_event *e)
 {
 	struct log_record h = {
 		.seq = l->seq + 1, .type = LOG_EVENT, .source = e->source, .kind = e->kind,
@@ -73,9 +73,7 @@ bool lane_offer(struct lane *l, const struct lane_event *e)
 	uint32_t len = e->fixed_len + e->tail_len;
 	uint8_t *payload;
 
-	fact(len <= LIMIT_PAYLOAD);
-	if (l->n == ARRAY_LEN(l->staged))
-		return false;
+	fact(len <= LIMIT_PAYLOAD && l->n < LANE_STAGED);
 	h.time_ns = now(l);
 	payload = log_reserve(&l->log, len);
 	if (e->fixed_len)
@@ -85,6 +83,13 @@ bool lane_offer(struct lane *l, const struct lane_event *e)
 	log_append(&l->log, &h, payload, len);
 	l->staged[l->n++] = l->log.end - log_cost(len);
 	l->seq++;
+}
+
+bool lane_offer(struct lane *l, const struct lane_event *e)
+{
+	if (l->n >= LANE_OFFERED)
+		return false;
+	stage(l, e);
 	return true;
 }
 
@@ -337,8 +342,8 @@ int lane_checkpoint(struct lane *l)
 struct voided {
 	const struct follower *f;         /* what it rejected is not performed either */
 	unsigned n, n_machines;
-	uint64_t id[WIRE_FAULTS / 2];
-	struct effect_head machine[WIRE_FAULTS / 2];
+	uint64_t id[LIMIT_VOIDS];
+	struct effect_head machine[LIMIT_VOIDS];
 };
 
 static bool is_void(const struct voided *v, uint64_t id)
@@ -421,6 +426,21 @@ static void append_voids(struct lane *l, struct voided *v, uint64_t done)
 	log_commit(&l->log);
 }
 
+static bool is_same(const struct effect_head *a, uint16_t kind, uint16_t index, uint32_t generation)
+{
+	return a->kind == kind && a->index == index && a->generation == generation;
+}
+
+/* Each machine once. */
+static void add_machine(struct voided *v, const struct effect_head *h)
+{
+	for (unsigned i = 0; i < v->n_machines; i++) {
+		if (is_same(&v->machine[i], h->kind, h->index, h->generation))
+			return;
+	}
+	v->machine[v->n_machines++] = *h;
+}
+
 static void perform_again(struct lane *l, struct voided *v, const struct log_record *h,
 			  const uint8_t *payload)
 {
@@ -437,8 +457,8 @@ static void perform_again(struct lane *l, struct voided *v, const struct log_rec
 		at_step(l, h->seq, n);
 		if (!is_void(v, effect_id(&e)))
 			l->ops->perform(l->hands, &e, true);
-		else if (v->n_machines < ARRAY_LEN(v->machine))
-			v->machine[v->n_machines++] = e.head;
+		else
+			add_machine(v, &e.head);
 	}
 	at_step(l, 0, 0);
 	fact(!bad);
@@ -455,7 +475,20 @@ static int redo(struct lane *l, const struct follower *f, struct voided *v, uint
 	return redo_walk(l, f, v, perform_again);
 }
 
-/* Machines whose effects are void: an event each, opening the next batch. */
+/* An owner that died before it could move DONE has told this machine already. */
+static bool is_told(const struct lane *l, const struct effect_head *m, uint16_t code)
+{
+	for (unsigned i = 0; i < l->n; i++) {
+		const struct log_record *h = record_at(l, l->staged[i]);
+
+		if (h->code == code && is_same(m, h->kind, h->index, h->generation))
+			return true;
+	}
+	return false;
+}
+
+/* Machines whose effects are void: an event each. It is behind the tail before DONE
+ * moves: nobody looks at what was void below DONE. */
 static void quarantine(struct lane *l, const struct voided *v)
 {
 	for (unsigned i = 0; i < v->n_machines; i++) {
@@ -466,8 +499,8 @@ static void quarantine(struct lane *l, const struct voided *v)
 					.code = quarantine_code(l, m->kind), .fixed = &q,
 					.fixed_len = sizeof(q) };
 
-		if (e.code)
-			lane_offer(l, &e);
+		if (e.code && !is_told(l, m, e.code))
+			stage(l, &e);
 	}
 }
 
@@ -476,7 +509,7 @@ static int stage_pending(struct lane *l, const struct follower *f, uint64_t conf
 {
 	unsigned n = follow_pending_count(f);
 
-	if (n > ARRAY_LEN(l->staged))
+	if (n > LANE_STAGED)
 		return -EBADMSG;
 	for (unsigned i = 0; i < n; i++)
 		l->staged[i] = follow_pending_position(f, i);
@@ -547,13 +580,13 @@ int lane_recover(struct lane *l, const struct follower *f)
 	stand_in(l, f, done);
 	l->ops->flush(l->hands);
 	l->ops->answers(l->hands, l);
+	quarantine(l, &v);
 	log_commit(&l->log);
 	atomic_store_explicit(&l->log.words->done, confirmed, memory_order_release);
 	l->recovering = true;
 	if (l->n)
 		run_recovered(l, f);
 	l->recovering = false;
-	quarantine(l, &v);
 	l->ops->rebuild(l->hands, l->world);
 	return 0;
 }

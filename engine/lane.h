@@ -19,6 +19,10 @@
 
 struct lane;
 
+/* Events staged: those of a batch, the answers that open the next one; and after a death
+ * the machines whose effects are void. */
+enum { LANE_OFFERED = LIMIT_BATCH + LIMIT_CHANNELS, LANE_STAGED = LANE_OFFERED + LIMIT_VOIDS };
+
 struct lane_ops {
 	/* Offers up to @max input events by lane_offer(). */
 	unsigned (*collect)(void *hands, struct lane *l, unsigned max);
@@ -45,7 +49,7 @@ struct lane {
 	uint64_t checkpointed;        /* log position of the newest checkpoint */
 	uint32_t epoch;
 	unsigned n;                   /* staged events, from `staged` on */
-	uint64_t staged[LIMIT_BATCH + LIMIT_CHANNELS]; /* their log positions */
+	uint64_t staged[LANE_STAGED]; /* their log positions */
 	unsigned max_batch;
 	unsigned batch;               /* events of the next batch at most; max_batch bounds it */
 	uint64_t now_ns;              /* of the events being offered; 0: to be read */
@@ -80,7 +84,8 @@ void lane_start(struct lane *l, struct custody *c, struct world *w, const struct
  * stepped ahead, and steps the rest of the unconfirmed tail. Confirms that it
  * rejected are told to be so, with its own effects in their place. What killed
  * two owners is not tried again: the machine is quarantined, by a record
- * LOG_QUARANTINE in place of an event, by LOG_VOID and an event for an effect.
+ * LOG_QUARANTINE in place of an event, by LOG_VOID and an event for an effect (one
+ * event for all of a machine's; of LIMIT_VOIDS effects at most).
  * Returns 0, or -EBADMSG when the log does not hold together. */
 int lane_recover(struct lane *l, const struct follower *f);
 

@@ -48,6 +48,7 @@ enum {
 	LIMIT_EVENTS = 64,            /* of one machine */
 	LIMIT_FIELDS = 128,           /* of one machine, arrays counted once */
 	LIMIT_BATCH = 64,             /* events appended before the tail is stored once */
+	LIMIT_VOIDS = 64,             /* effects not known as done that killed two owners each: a batch's */
 	LIMIT_TURN_STEPS = 1 << 19,   /* internal messages of one turn: 256 storage channels that
 				       * close wake all requests each, a request causes 4 more;
 				       * story most_at_once has 267,241, and takes 11 ms */

@@ -1,5 +1,6 @@
 /* Words of custody that processes share: ownership, the vote, the table of faults. One
  * process plays both sides; a child that ends plays the dead. */
+#include "engine/fact.h"
 #include "engine/faults.h"
 #include "engine/owner.h"
 #include "engine/vote.h"
@@ -53,8 +54,39 @@ Test(custody, what_another_program_made_is_refused)
 	c.h->n_fds = LIMIT_FDS + 1;
 	cr_assert_eq(custody_attach(&other, c.fd, false), CUSTODY_E_CAPACITY);
 	c.h->n_fds = 0;
+	c.h->bytes++;
+	cr_assert_eq(custody_attach(&other, c.fd, false), CUSTODY_E_CAPACITY);
+	c.h->bytes--;
+	c.h->channels--;
+	cr_assert_eq(custody_attach(&other, c.fd, false), CUSTODY_E_CAPACITY);
+	c.h->channels++;
 	cr_assert_eq(custody_attach(&other, c.fd, true), 0);
 	cr_assert_eq(custody_fd_row(&other, "none"), -ENOENT);
+	custody_detach(&other);
+}
+
+Test(custody, an_area_that_does_not_hold_is_refused)
+{
+	const struct { uint64_t offset, bytes; } wrong[] = {
+		{ 8, 0 }, { c.bytes + WIRE_PAGE, 0 }, { c.bytes, 1 }, { 0, UINT64_MAX },
+		{ 0, 8 },
+	};
+	struct custody other;
+
+	for (uint32_t i = 0; i < AREAS; i++) {
+		uint64_t offset = c.h->area[i].offset, bytes = c.h->area[i].bytes;
+
+		for (unsigned n = 0; n < ARRAY_LEN(wrong); n++) {
+			c.h->area[i].offset = wrong[n].offset;
+			c.h->area[i].bytes = wrong[n].bytes ? wrong[n].bytes : bytes;
+			cr_assert_eq(custody_attach(&other, c.fd, false), CUSTODY_E_CAPACITY,
+				     "area %u, case %u", i, n);
+			custody_detach(&other);
+		}
+		c.h->area[i].offset = offset;
+		c.h->area[i].bytes = bytes;
+	}
+	cr_assert_eq(custody_attach(&other, c.fd, false), 0);
 	custody_detach(&other);
 }
 
@@ -80,6 +112,44 @@ Test(custody, the_table_of_descriptors_ends)
 	cr_assert_eq(custody_fd_row(&c, "row.3"), 3);
 	cr_assert_eq(custody_fd(&c, "row.3"), WIRE_FD_BASE + 3);
 	cr_assert_eq(custody_fd(&c, "more"), -ENOENT);
+	c.h->fds[3].fd = -1;
+	cr_assert_eq(custody_fd(&c, "row.3"), -ENOENT, "it was given back");
+	cr_assert_eq(custody_fd_add(&c, "more", 7), 3);
+	cr_assert_eq(custody_fd_row(&c, "more"), 3);
+	cr_assert_eq(c.h->n_fds, LIMIT_FDS);
+}
+
+/* ---- waiting ---------------------------------------------------------------------- */
+
+/* Moves the ownership word until somebody says that he has seen it. */
+static void *move_owner(void *seen)
+{
+	while (!atomic_load((_Atomic int *)seen)) {
+		uint64_t word = atomic_load(&c.h->owner);
+
+		custody_owner_move(&c, word, OWNER_WORD(1, OLD, OWNER_OWNED));
+		usleep(1000);
+	}
+	return NULL;
+}
+
+Test(custody, who_waits_for_the_owner_is_woken)
+{
+	_Atomic int seen = 0;
+	uint64_t begun = mono_now_ns();
+	pthread_t thread;
+
+	custody_owner_wait(&c, 0, 5 * MS);
+	cr_assert_geq(mono_now_ns() - begun, 5 * MS, "nobody moves it");
+	cr_assert_eq(futex_wait(&c.h->owner_futex, 1, UINT64_MAX), -EAGAIN, "it is not 1");
+	cr_assert_eq(futex_wait(&c.h->owner_futex, 0, MS), -ETIMEDOUT);
+	cr_assert_eq(pthread_create(&thread, NULL, move_owner, &seen), 0);
+	custody_owner_wait(&c, 0, UINT64_MAX);
+	cr_assert_eq(atomic_load(&c.h->owner), OWNER_WORD(1, OLD, OWNER_OWNED));
+	while (futex_wait(&c.h->owner_futex, atomic_load(&c.h->owner_futex), UINT64_MAX) < 0)
+		;
+	atomic_store(&seen, 1);
+	pthread_join(thread, NULL);
 }
 
 /* ---- ownership -------------------------------------------------------------------- */
@@ -181,9 +251,85 @@ Test(custody, a_thread_that_lives_is_not_passed)
 	cr_assert_eq(owner_accept(&c, NEW, 20 * MS, &epoch), 0);
 }
 
+/* Waits for @held, lets time pass, and does what @deed says. */
+enum deed { REAP, MOVE };
+struct meanwhile {
+	_Atomic int *held;
+	enum deed deed;
+};
+
+static void *meanwhile(void *user)
+{
+	struct meanwhile *m = user;
+
+	usleep(30000);
+	if (m->deed == REAP) {
+		atomic_store(&c.proc[OLD].state, PROC_RETIRED);
+	} else {
+		atomic_store(&c.h->owner, OWNER_WORD(7, 6, OWNER_OWNED));
+		atomic_store(m->held, 2);
+	}
+	return NULL;
+}
+
+/* The mutex of a thread that lives is in the way while somebody else does @deed. */
+static int taken_meanwhile(enum deed deed, bool planned)
+{
+	_Atomic int held = 0;
+	struct meanwhile m = { .held = &held, .deed = deed };
+	uint32_t epoch = 0;
+	pthread_t holder, other;
+	int r;
+
+	atomic_store(&c.proc[OLD].state, PROC_OWNER);
+	cr_assert_eq(pthread_create(&holder, NULL, hold_mutex, &held), 0);
+	while (!atomic_load(&held))
+		usleep(1000);
+	atomic_store(&c.h->flip_to, NEW);
+	atomic_store(&c.h->owner, planned ? OWNER_WORD(1, OLD, OWNER_FLIPPING)
+					  : OWNER_WORD(1, NEW, OWNER_TAKING));
+	cr_assert_eq(pthread_create(&other, NULL, meanwhile, &m), 0);
+	r = planned ? owner_accept(&c, NEW, 60000ull * MS, &epoch)
+		    : owner_take(&c, NEW, 60000ull * MS, &epoch);
+	atomic_store(&held, 2);
+	pthread_join(holder, NULL);
+	pthread_join(other, NULL);
+	cr_assert_eq(epoch, r == 0 ? 2 : 0);
+	return r;
+}
+
+Test(custody, who_was_reaped_meanwhile_needs_no_fence)
+{
+	cr_assert_eq(taken_meanwhile(REAP, false), 0);
+}
+
+Test(custody, a_word_that_moved_meanwhile_is_not_taken)
+{
+	cr_assert_eq(taken_meanwhile(MOVE, false), -EPERM);
+	cr_assert_eq(taken_meanwhile(MOVE, true), -EPERM);
+	cr_assert_eq(atomic_load(&c.h->owner), OWNER_WORD(7, 6, OWNER_OWNED));
+}
+
+Test(custody, a_mutex_that_cannot_be_mended_is_no_fence)
+{
+	pthread_mutex_t *m = &c.proc[OLD].thread[1];
+	uint32_t epoch = 0;
+
+	owner_that_dies();
+	cr_assert_eq(pthread_mutex_lock(m), EOWNERDEAD);
+	pthread_mutex_unlock(m);
+	atomic_store(&c.h->owner, OWNER_WORD(1, NEW, OWNER_TAKING));
+	cr_assert_eq(owner_take(&c, NEW, 100 * MS, &epoch), -ENOTRECOVERABLE);
+	cr_assert_eq(epoch, 0);
+}
+
 Test(custody, who_is_not_named_takes_nothing)
 {
 	uint32_t epoch = 0;
+
+	atomic_store(&c.h->owner, OWNER_WORD(1, OLD, OWNER_TAKING));
+	cr_assert_eq(owner_take(&c, NEW, MS, &epoch), -EPERM, "another is");
+	atomic_store(&c.h->owner, 0);
 
 	cr_assert_eq(owner_first(&c, OLD), 0);
 	cr_assert_eq(owner_take(&c, NEW, MS, &epoch), -EPERM);

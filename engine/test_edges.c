@@ -2,17 +2,15 @@
  * together, quotas that are used up, tables with a mistake. */
 #include "engine/blob.h"
 #include "engine/sm_tools.h"
-#include "engine/test_toy.h"
+#include "engine/test_kit.h"
 
-#include <criterion/criterion.h>
 #include <stdlib.h>
 
 static struct world *w;
 
 static void setup(void)
 {
-	w = world_new(&toy_registry);
-	world_spawn_fixed(w, TOY_KIND, 1);
+	w = toy_world();
 }
 
 static void teardown(void)
@@ -24,13 +22,14 @@ TestSuite(edges, .init = setup, .fini = teardown);
 
 static struct toy *first(void)
 {
-	return (struct toy *)(uintptr_t)world_at(w, TOY_KIND, 0);
+	return toy_at(w, 0);
 }
 
 Test(edges, places_that_are_none)
 {
 	const uint16_t kinds[] = { TOY_KIND + 1, LIMIT_KINDS, UINT16_MAX };
 
+	cr_assert_null(world_free(NULL));
 	for (unsigned i = 0; i < ARRAY_LEN(kinds); i++) {
 		cr_assert_null(world_at(w, kinds[i], 0));
 		cr_assert_null(world_place(w, kinds[i], 0, 1));
@@ -132,6 +131,125 @@ Test(edges, states_and_predicates_are_checked)
 	first()->total = 1u << 30;
 	cr_assert_not(world_loaded(w, &why));
 	cr_assert_str_eq(why, "OPEN");
+}
+
+/* ---- tables that say less than the toy's -------------------------------------------------- */
+
+static struct sm_desc changed;
+static const struct sm_desc *const changed_machines[LIMIT_KINDS] = { [TOY_KIND] = &changed };
+static const struct registry changed_registry = { changed_machines, toy_effects, 2, 2 };
+
+static void with_changed(const struct sm_row *rows)
+{
+	changed.rows = rows ? rows : changed.rows;
+	world_free(w);
+	w = world_new(&changed_registry);
+	world_spawn_fixed(w, TOY_KIND, 1);
+}
+
+static bool total_is_even(const void *self)
+{
+	return ((const struct toy *)self)->total % 2 == 0;
+}
+
+Test(edges, the_expensive_predicate_is_asked_of_what_is_loaded)
+{
+	const char *why = "";
+
+	changed = toy_sm;
+	changed.holds_full = total_is_even;
+	with_changed(NULL);
+	toy_turn(w, 0, toy_EV_TURN_ON, 0, "");
+	toy_turn(w, 0, toy_EV_ADD, 3, "");
+	cr_assert_not(world_loaded(w, &why));
+	cr_assert_str_eq(why, "OPEN");
+	toy_turn(w, 0, toy_EV_ADD, 3, "");
+	cr_assert(world_loaded(w, &why));
+}
+
+Test(edges, who_answers_no_rejection_counts_it)
+{
+	changed = toy_sm;
+	changed.reject = NULL;
+	with_changed(NULL);
+	toy_turn(w, 0, toy_EV_ADD, 1, "");
+	cr_assert_eq(world_lane(w)->rejected, 1);
+	cr_assert_eq(first()->refused, 0);
+}
+
+Test(edges, a_row_above_the_level_is_passed_over)
+{
+	struct sm_row rows[16];
+
+	changed = toy_sm;
+	memcpy(rows, toy_sm.rows, toy_sm.n_rows * sizeof(rows[0]));
+	rows[0].since = 2;
+	with_changed(rows);
+	toy_turn(w, 0, toy_EV_TURN_ON, 0, "");
+	cr_assert_eq(first()->sm.state, toy_CLOSED);
+	world_lane(w)->level = 2;
+	toy_turn(w, 0, toy_EV_TURN_ON, 0, "");
+	cr_assert_eq(first()->sm.state, toy_OPEN);
+}
+
+/* ---- who watches, and who lived where --------------------------------------------------- */
+
+static struct {
+	unsigned n;
+	uint16_t from, to;
+	bool row;
+} watched;
+
+static void watch(void *user, const struct sm_cx *cx, uint16_t from, uint16_t to,
+		  const struct sm_row *row)
+{
+	cr_assert_eq(user, w);
+	cr_assert_eq(cx->self, first());
+	watched.n++;
+	watched.from = from;
+	watched.to = to;
+	watched.row = row != NULL;
+}
+
+Test(edges, each_step_is_shown)
+{
+	world_watch_set(w, watch, w);
+	toy_turn(w, 0, toy_EV_TURN_ON, 0, "");
+	cr_assert(watched.n == 1 && watched.row);
+	cr_assert(watched.from == toy_CLOSED && watched.to == toy_OPEN);
+	toy_turn(w, 0, toy_EV_TURN_ON, 0, "");
+	cr_assert(watched.n == 2 && !watched.row);
+	cr_assert(watched.from == toy_OPEN && watched.to == toy_OPEN);
+}
+
+Test(edges, generations_go_round_without_0)
+{
+	world_set_generation(w, TOY_KIND, 1, UINT32_MAX);
+	cr_assert_eq(world_generation(w, TOY_KIND, 1), UINT32_MAX);
+	world_spawn_fixed(w, TOY_KIND, 1);
+	cr_assert_eq(world_generation(w, TOY_KIND, 1), 1);
+	cr_assert_not_null(world_at(w, TOY_KIND, 1));
+}
+
+/* The quota of lists is the guest's: what it has used up is no room to put off either. */
+Test(edges, nothing_is_put_off_without_room)
+{
+	uint32_t len = (world_blob_room(w) - 3) * LIMIT_BLOB_CHUNK;
+	uint8_t *much = calloc(1, len);
+	struct event ev = { .kind = TOY_KIND, .code = toy_EV_TURN_ON, .epoch = 1, .payload = "" };
+
+	toy_turn(w, 0, toy_EV_TURN_ON, 0, "");
+	toy_turn(w, 0, toy_EV_PAUSE, 0, "");
+	ev.seq = 3;
+	ev.time_ns = 30;
+	world_turn(w, &ev);
+	cr_assert_eq(world_blob_len(w, first()->sm.deferred), sizeof(struct sm_message), "without a payload");
+	first()->list = world_blob_new(w, much, len - LIMIT_BLOB_CHUNK);
+	cr_assert_neq(first()->list, 0);
+	toy_turn(w, 0, toy_EV_TURN_ON, 0, "");
+	cr_assert_eq(first()->refused, 1);
+	cr_assert_eq(world_blob_len(w, first()->sm.deferred), sizeof(struct sm_message));
+	free(much);
 }
 
 /* ---- effects ------------------------------------------------------------------------ */

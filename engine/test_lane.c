@@ -2,14 +2,11 @@
  * shared memory and ends itself at the k-th call of its hands, for every k; the
  * next owner recovers from custody. Each input is applied exactly once. */
 #include "engine/lane.h"
-#include "engine/test_toy.h"
+#include "engine/test_kit.h"
 
-#include <criterion/criterion.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 enum { INPUTS = 40, DIED = 77 };
@@ -21,7 +18,9 @@ struct outside {
 	uint64_t last_id;
 	uint64_t n, sum, order_errors;
 	unsigned die_at, calls, checkpoint_every;
-	uint32_t hand_bug;      /* amount whose effect ends the process */
+	uint32_t hand_bug;      /* sum whose effect ends the process */
+	uint32_t hand_bug_last; /* 0: only that one; else all up to this */
+	unsigned at_once;       /* inputs of a batch; 0: 3 */
 	uint32_t cures;
 };
 
@@ -36,16 +35,18 @@ static struct custody c;
 static void point(struct outside *o)
 {
 	if (++o->calls == o->die_at)
-		_exit(DIED);
+		toy_exit(DIED);
 }
 
 static unsigned collect(void *user, struct lane *l, unsigned max)
 {
 	struct hands_toy *h = user;
-	unsigned n = 0;
+	unsigned n = 0, at_once = h->o->at_once ? h->o->at_once : 3;
 
 	point(h->o);
-	for (; n < max && n < 3 && h->at < INPUTS; n++) {
+	if (max > at_once)
+		max = at_once;
+	for (; n < max && h->at < INPUTS; n++) {
 		struct rec_amount a = { .amount = (uint32_t)h->at + 1 };
 		struct lane_event e = { .kind = TOY_KIND, .code = toy_EV_ADD, .fixed = &a,
 					.fixed_len = sizeof(a), .source = SOURCE_POSTED,
@@ -70,7 +71,7 @@ static struct lane *serving;
 static void fault(void)
 {
 	faults_note(&c, &serving->point);
-	_exit(DIED);
+	toy_exit(DIED);
 }
 
 static void perform(void *user, const struct effect *e, bool redo)
@@ -81,7 +82,8 @@ static void perform(void *user, const struct effect *e, bool redo)
 	point(h->o);
 	if (redo && effect_id(e) <= h->o->last_id)
 		return;
-	if (h->o->hand_bug && sum == h->o->hand_bug)
+	if (h->o->hand_bug && sum >= h->o->hand_bug &&
+	    sum <= (h->o->hand_bug_last ? h->o->hand_bug_last : h->o->hand_bug))
 		fault();
 	if (effect_id(e) <= h->o->last_id)
 		h->o->order_errors++;
@@ -113,52 +115,6 @@ static void answers(void *user, struct lane *l)
 static const struct lane_ops ops = { .collect = collect, .taken = taken, .perform = perform,
 				     .flush = flush, .rebuild = rebuild, .answers = answers };
 
-/* Enough of a codec for one instance without lists. */
-struct toy_saved {
-	struct lane_state lane;
-	uint64_t total;
-	uint32_t refused;
-	uint16_t state, last[4];
-};
-
-static int pack(const struct world *w, uint8_t *bytes, size_t capacity, size_t *ret_len)
-{
-	const struct toy *t = world_at(w, TOY_KIND, 0);
-	struct toy_saved s = { .lane = *world_lane_const(w), .total = t->total,
-			       .refused = t->refused, .state = t->sm.state };
-
-	if (capacity < sizeof(s))
-		return -ENOSPC;
-	memcpy(s.last, t->last, sizeof(s.last));
-	memcpy(bytes, &s, sizeof(s));
-	*ret_len = sizeof(s);
-	return 0;
-}
-
-static int unpack(struct world *w, const uint8_t *bytes, size_t len, char *why)
-{
-	struct toy *t = world_place(w, TOY_KIND, 0, 1);
-	struct toy_saved s;
-	const char *which;
-
-	cr_assert_eq(len, sizeof(s));
-	memcpy(&s, bytes, sizeof(s));
-	*world_lane(w) = s.lane;
-	t->sm.state = s.state;
-	t->total = s.total;
-	t->refused = s.refused;
-	memcpy(t->last, s.last, sizeof(s.last));
-	(void)why;
-	return world_loaded(w, &which) ? 0 : -EBADMSG;
-}
-
-static const struct slot_codec codec = { pack, unpack };
-
-static void fresh(struct world *w)
-{
-	world_spawn_fixed(w, TOY_KIND, 1);
-}
-
 /* One owner's life: recover, serve to the end or to its death. */
 static void serve(uint32_t epoch)
 {
@@ -171,19 +127,19 @@ static void serve(uint32_t epoch)
 	unsigned batches = 0;
 
 	cr_assert_eq(follow_init(&f, w), 0);
-	cr_assert_eq(follow_begin(&f, &c, &codec, fresh, 0xA5, why), 0);
+	cr_assert_eq(follow_begin(&f, &c, &toy_codec, toy_fresh, 0xA5, why), 0);
 	cr_assert_eq(follow_run(&f, UINT64_MAX), FOLLOW_OK);
 	cr_assert_eq(f.divergences, 0);
 	rebuild(&hands, w);
 	serving = &l;
-	lane_start(&l, &c, w, &codec, &ops, &hands, epoch, &f);
+	lane_start(&l, &c, w, &toy_codec, &ops, &hands, epoch, &f);
 	cr_assert_eq(lane_recover(&l, &f), 0);
 	if (world_lane(w)->seq == 0)
 		lane_offer(&l, &on);
 	while (lane_batch(&l))
 		if (outside->checkpoint_every && ++batches % outside->checkpoint_every == 0)
 			cr_assert_eq(lane_checkpoint(&l), 0);
-	outside->cures = ((const struct toy *)world_at(w, TOY_KIND, 0))->refused / 100;
+	outside->cures = toy_at(w, 0)->refused / 100;
 	follow_deinit(&f);
 	world_free(w);
 }
@@ -219,7 +175,7 @@ static bool one_death(unsigned k, unsigned checkpoint_every, unsigned deaths)
 			outside->calls = 0;
 			outside->die_at = life < deaths ? k : 0;
 			serve(life + 1);
-			_exit(0);
+			toy_exit(0);
 		}
 		waitpid(pid, &status, 0);
 		died |= WIFEXITED(status) && WEXITSTATUS(status) == DIED;
@@ -263,11 +219,13 @@ Test(lane, a_skipped_record_is_never_silently_accepted)
 	cr_assert_eq(follow_init(&f, w), 0);
 	memcpy(&h, c.lane_ring + second, sizeof(h));
 	memmove(c.lane_ring + second, c.lane_ring + second + log_cost(h.len), 4096);
-	cr_assert_eq(follow_begin(&f, &c, &codec, fresh, 0, why), 0);
+	cr_assert_eq(follow_begin(&f, &c, &toy_codec, toy_fresh, 0, why), 0);
 	cr_assert_eq(follow_run(&f, UINT64_MAX), FOLLOW_E_DAMAGED);
 	follow_deinit(&f);
 	world_free(w);
 }
+
+static unsigned third_dies_at;
 
 /* Lives until one is through; returns how many died, and follows the log anew. */
 static unsigned lives(void)
@@ -282,19 +240,21 @@ static unsigned lives(void)
 		pid_t pid = fork();
 
 		if (pid == 0) {
+			outside->calls = 0;
+			outside->die_at = deaths == 2 ? third_dies_at : 0;
 			serve(deaths + 1);
-			_exit(0);
+			toy_exit(0);
 		}
 		waitpid(pid, &status, 0);
-		if (!WIFEXITED(status) || WEXITSTATUS(status) != DIED || deaths > 5)
+		if (!WIFEXITED(status) || WEXITSTATUS(status) != DIED || deaths > 20)
 			break;
 	}
 	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	cr_assert_eq(follow_init(&f, w), 0);
-	cr_assert_eq(follow_begin(&f, &c, &codec, fresh, 0x5A, why), 0);
+	cr_assert_eq(follow_begin(&f, &c, &toy_codec, toy_fresh, 0x5A, why), 0);
 	cr_assert_eq(follow_run(&f, UINT64_MAX), FOLLOW_OK);
 	cr_assert_eq(f.divergences, 0);
-	cr_assert_eq(((const struct toy *)world_at(w, TOY_KIND, 0))->refused, 100 * outside->cures);
+	cr_assert_eq(toy_at(w, 0)->refused, 100 * outside->cures);
 	follow_deinit(&f);
 	world_free(w);
 	return deaths;
@@ -359,8 +319,8 @@ Test(lane, checkpoints_are_made_though_answers_are_always_staged)
 
 	log_words_init(&c.lane_words[0], SMALL_LOG);
 	cr_assert_eq(follow_init(&f, w), 0);
-	cr_assert_eq(follow_begin(&f, &c, &codec, fresh, 0, why), 0);
-	lane_start(&l, &c, w, &codec, &busy, NULL, 1, &f);
+	cr_assert_eq(follow_begin(&f, &c, &toy_codec, toy_fresh, 0, why), 0);
+	lane_start(&l, &c, w, &toy_codec, &busy, NULL, 1, &f);
 	cr_assert_eq(lane_recover(&l, &f), 0);
 	for (unsigned i = 0; i < ENDLESS; i++)
 		cr_assert_neq(lane_batch(&l), 0);
@@ -384,9 +344,9 @@ Test(lane, owners_that_die_early_do_not_put_a_checkpoint_off_for_ever)
 		char why[160];
 
 		cr_assert_eq(follow_init(&f, w), 0);
-		cr_assert_eq(follow_begin(&f, &c, &codec, fresh, 0, why), 0);
+		cr_assert_eq(follow_begin(&f, &c, &toy_codec, toy_fresh, 0, why), 0);
 		cr_assert_eq(follow_run(&f, UINT64_MAX), FOLLOW_OK);
-		lane_start(&l, &c, w, &codec, &busy, NULL, epoch, &f);
+		lane_start(&l, &c, w, &toy_codec, &busy, NULL, epoch, &f);
 		cr_assert_eq(lane_recover(&l, &f), 0);
 		while (l.log.end - f.reader.position < SMALL_LOG / 100)
 			lane_batch(&l);
@@ -419,6 +379,30 @@ Test(lane, an_effect_that_killed_two_owners_is_left_out)
 	cr_assert_eq(outside->n, INPUTS - 1);
 	cr_assert_eq(outside->sum, INPUTS * (INPUTS + 1) / 2);
 	cr_assert_eq(outside->order_errors, 0);
+}
+
+Test(lane, many_effects_of_one_batch_that_killed_two_owners_are_left_out)
+{
+	begin_again();
+	outside->at_once = INPUTS;
+	outside->hand_bug = 14 * 15 / 2;
+	outside->hand_bug_last = 20 * 21 / 2;
+	cr_assert_eq(lives(), 2 * 7);
+	cr_assert_eq(outside->cures, 1, "one machine is told once");
+	cr_assert_eq(outside->n, INPUTS - 7);
+	cr_assert_eq(outside->order_errors, 0);
+}
+
+Test(lane, a_machine_is_told_of_its_void_effect_whatever_dies_in_between)
+{
+	for (third_dies_at = 1; third_dies_at < 24; third_dies_at++) {
+		begin_again();
+		outside->hand_bug = 14 * 15 / 2;
+		cr_assert_eq(lives(), 3, "death at call %u", third_dies_at);
+		cr_assert_eq(outside->cures, 1, "death at call %u", third_dies_at);
+		cr_assert_eq(outside->n, INPUTS - 1);
+		cr_assert_eq(outside->order_errors, 0);
+	}
 }
 
 Test(lane, two_hundred_kills_quarantine_nothing)
@@ -470,11 +454,11 @@ static struct loaded load(void)
 	struct follower f;
 
 	cr_assert_eq(follow_init(&f, w), 0);
-	l.r = follow_begin(&f, &c, &codec, fresh, 0x5A, l.why);
+	l.r = follow_begin(&f, &c, &toy_codec, toy_fresh, 0x5A, l.why);
 	l.cut = f.cut;
 	if (l.r == 0) {
 		cr_assert_eq(follow_run(&f, UINT64_MAX), FOLLOW_OK);
-		l.total = ((const struct toy *)world_at(w, TOY_KIND, 0))->total;
+		l.total = toy_at(w, 0)->total;
 	}
 	follow_deinit(&f);
 	world_free(w);
@@ -548,9 +532,9 @@ Test(lane, the_next_checkpoint_takes_the_place_of_a_refused_one)
 	refused = c.slot_head[bad].generation;
 	change_slot(bad);
 	cr_assert_eq(follow_init(&f, w), 0);
-	cr_assert_eq(follow_begin(&f, &c, &codec, fresh, 0, why), 0);
+	cr_assert_eq(follow_begin(&f, &c, &toy_codec, toy_fresh, 0, why), 0);
 	cr_assert_eq(follow_run(&f, UINT64_MAX), FOLLOW_OK);
-	lane_start(&l, &c, w, &codec, &ops, &hands, 9, &f);
+	lane_start(&l, &c, w, &toy_codec, &ops, &hands, 9, &f);
 	cr_assert_eq(c.slot_head[bad].generation % 2, 1, "nobody is to believe it");
 	cr_assert_eq(l.log.keep, c.slot_head[1 - bad].position);
 	cr_assert_eq(lane_recover(&l, &f), 0);
@@ -588,12 +572,12 @@ Test(lane, a_checkpoint_that_the_log_does_not_tell_of_is_believed)
 
 	run_with_checkpoints();
 	cr_assert_eq(follow_init(&f, w), 0);
-	cr_assert_eq(follow_begin(&f, &c, &codec, fresh, 0, why), 0);
+	cr_assert_eq(follow_begin(&f, &c, &toy_codec, toy_fresh, 0, why), 0);
 	cr_assert_eq(follow_run(&f, UINT64_MAX), FOLLOW_OK);
 	log_writer_init(&full, &c.lane_words[0], c.lane_ring, 0, f.reader.position, f.reader.chain,
 			0);
 	full.size = full.end;
-	cr_assert_eq(slot_write(&c, &codec, w, &full), 0);
+	cr_assert_eq(slot_write(&c, &toy_codec, w, &full), 0);
 	cr_assert_eq(full.end, atomic_load(&c.lane_words[0].tail), "no record");
 	l = load();
 	cr_assert_eq(l.r, 0);
@@ -616,7 +600,7 @@ Test(lane, recorded_effects_that_do_not_hold_together_are_a_divergence)
 
 	run_with_checkpoints();
 	cr_assert_eq(follow_init(&f, w), 0);
-	fresh(w);
+	toy_fresh(w);
 	log_reader_init(&lr, &c.lane_words[0], c.lane_ring, 0, 0, scratch);
 	for (;;) {
 		cr_assert_eq(log_read(&lr, &h, &p), LOG_OK);

@@ -127,3 +127,44 @@ Test(log, room_is_what_can_be_appended)
 	cr_assert_eq(atomic_load(&words.oldest), 0, "nothing kept was overwritten");
 	cr_assert_lt(writer.end, RING);
 }
+
+Test(log, a_reader_where_no_record_can_be_is_told)
+{
+	struct log_record h;
+	const uint8_t *p;
+
+	append(1, 100);
+	log_commit(&writer);
+	log_reader_init(&reader, &words, ring, writer.end + 8, 0, scratch);
+	cr_assert_eq(log_read(&reader, &h, &p), LOG_E_DAMAGED, "behind the tail");
+	atomic_store(&words.tail, RING);
+	log_reader_init(&reader, &words, ring, RING - sizeof(h) + 8, 0, scratch);
+	cr_assert_eq(log_read(&reader, &h, &p), LOG_E_DAMAGED, "a header would wrap");
+}
+
+Test(log, what_is_overwritten_under_the_reader_is_told)
+{
+	struct log_record h;
+	const uint8_t *p;
+
+	append(1, 100);
+	append(2, 100);
+	log_commit(&writer);
+	atomic_store(&words.oldest, log_cost(100));
+	cr_assert_eq(log_read(&reader, &h, &p), LOG_E_LAPPED);
+	atomic_store(&words.oldest, 0);
+	cr_assert_eq(log_read(&reader, &h, &p), LOG_OK);
+}
+
+/* What is kept is not given up ahead of time. */
+Test(log, only_what_nobody_keeps_is_given_up_ahead)
+{
+	while (RING - writer.end >= log_cost(1000) * 2)
+		append(1, 1000);
+	writer.keep = log_cost(1000);
+	append(2, 1000);
+	append(3, 1000);
+	log_commit(&writer);
+	cr_assert_leq(atomic_load(&words.oldest), writer.keep);
+	cr_assert_eq(log_room(&writer), RING - (writer.end - writer.keep));
+}

@@ -69,6 +69,11 @@ static void end(struct sm_cx *cx)
 	sm_retire(cx);
 }
 
+static void raise_level(struct sm_cx *cx)
+{
+	sm_raise_level(cx, ((const struct rec_amount *)cx->p)->amount);
+}
+
 static void count_cure(struct sm_cx *cx)
 {
 	((struct toy *)cx->self)->refused += 100;

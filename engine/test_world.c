@@ -1,15 +1,13 @@
 /* Turns over a toy machine: order, policies, spawn and retire, quota, levels. */
-#include "engine/test_toy.h"
+#include "engine/test_kit.h"
 
-#include <criterion/criterion.h>
 #include <signal.h>
 
 static struct world *w;
 
 static void setup(void)
 {
-	w = world_new(&toy_registry);
-	world_spawn_fixed(w, TOY_KIND, 1);
+	w = toy_world();
 }
 
 static void teardown(void)
@@ -18,11 +16,6 @@ static void teardown(void)
 }
 
 TestSuite(world, .init = setup, .fini = teardown);
-
-static const struct toy *toy_at(uint16_t index)
-{
-	return world_at(w, TOY_KIND, index);
-}
 
 Test(world, a_row_moves_and_emits)
 {
@@ -33,8 +26,8 @@ Test(world, a_row_moves_and_emits)
 
 	toy_turn(w, 0, toy_EV_TURN_ON, 0, "");
 	t = toy_turn(w, 0, toy_EV_ADD, 5, "abc");
-	cr_assert_eq(toy_at(0)->sm.state, toy_OPEN);
-	cr_assert_eq(toy_at(0)->total, 5);
+	cr_assert_eq(toy_at(w, 0)->sm.state, toy_OPEN);
+	cr_assert_eq(toy_at(w, 0)->total, 5);
 	cr_assert_eq(t.n_effects, 1);
 	cr_assert(effect_next(&toy_registry, t.effects, t.bytes, 2, &at, &n, &e, &bad));
 	cr_assert_eq(((const struct rec_amount *)e.p)->amount, 5);
@@ -47,19 +40,19 @@ Test(world, a_row_moves_and_emits)
 Test(world, otherwise_rejects_ignores_and_defers)
 {
 	toy_turn(w, 0, toy_EV_ADD, 1, "");
-	cr_assert_eq(toy_at(0)->refused, 1, "CLOSED rejects");
+	cr_assert_eq(toy_at(w, 0)->refused, 1, "CLOSED rejects");
 	toy_turn(w, 0, toy_EV_TURN_ON, 0, "");
 	toy_turn(w, 0, toy_EV_ADD, 5000, "");
-	cr_assert_eq(toy_at(0)->total, 0, "OPEN ignores what no guard wants");
+	cr_assert_eq(toy_at(w, 0)->total, 0, "OPEN ignores what no guard wants");
 	toy_turn(w, 0, toy_EV_PAUSE, 0, "");
 	toy_turn(w, 0, toy_EV_ADD, 7, "x");
 	toy_turn(w, 0, toy_EV_ADD, 8, "yz");
-	cr_assert_eq(toy_at(0)->total, 0);
+	cr_assert_eq(toy_at(w, 0)->total, 0);
 	toy_turn(w, 0, toy_EV_RESUME, 0, "");
-	cr_assert_eq(toy_at(0)->total, 15, "both came back, in order");
-	cr_assert_eq(toy_at(0)->last[2], 7);
-	cr_assert_eq(toy_at(0)->last[3], 8);
-	cr_assert_eq(toy_at(0)->sm.deferred, 0);
+	cr_assert_eq(toy_at(w, 0)->total, 15, "both came back, in order");
+	cr_assert_eq(toy_at(w, 0)->last[2], 7);
+	cr_assert_eq(toy_at(w, 0)->last[3], 8);
+	cr_assert_eq(toy_at(w, 0)->sm.deferred, 0);
 }
 
 Test(world, the_deferral_queue_is_bounded)
@@ -68,9 +61,9 @@ Test(world, the_deferral_queue_is_bounded)
 	toy_turn(w, 0, toy_EV_PAUSE, 0, "");
 	for (unsigned i = 0; i < LIMIT_DEFERRED + 3; i++)
 		toy_turn(w, 0, toy_EV_ADD, 1, "");
-	cr_assert_eq(toy_at(0)->refused, 3);
+	cr_assert_eq(toy_at(w, 0)->refused, 3);
 	toy_turn(w, 0, toy_EV_RESUME, 0, "");
-	cr_assert_eq(toy_at(0)->total, LIMIT_DEFERRED);
+	cr_assert_eq(toy_at(w, 0)->total, LIMIT_DEFERRED);
 }
 
 Test(world, spawn_takes_the_lowest_free_index_and_generations_differ)
@@ -81,14 +74,14 @@ Test(world, spawn_takes_the_lowest_free_index_and_generations_differ)
 	toy_turn(w, 0, toy_EV_ADD, 10, "");
 	toy_turn(w, 0, toy_EV_SPLIT, 0, "");
 	toy_turn(w, 0, toy_EV_SPLIT, 0, "");
-	cr_assert_eq(toy_at(1)->total, 5);
-	cr_assert_eq(toy_at(2)->total, 5);
-	first = toy_at(1)->sm.generation;
+	cr_assert_eq(toy_at(w, 1)->total, 5);
+	cr_assert_eq(toy_at(w, 2)->total, 5);
+	first = toy_at(w, 1)->sm.generation;
 	toy_turn(w, 1, toy_EV_END, 0, "");
-	cr_assert_null(toy_at(1));
+	cr_assert_null(toy_at(w, 1));
 	toy_turn(w, 0, toy_EV_SPLIT, 0, "");
-	cr_assert_not_null(toy_at(1));
-	cr_assert_neq(toy_at(1)->sm.generation, first);
+	cr_assert_not_null(toy_at(w, 1));
+	cr_assert_neq(toy_at(w, 1)->sm.generation, first);
 	cr_assert_eq(world_live(w, TOY_KIND), 3);
 }
 
@@ -96,6 +89,26 @@ Test(world, an_event_to_the_dead_is_counted)
 {
 	toy_turn(w, 9, toy_EV_ADD, 1, "");
 	cr_assert_eq(world_lane(w)->ignored, 1);
+}
+
+Test(world, an_event_to_who_lived_there_before_is_counted)
+{
+	struct event ev = { .time_ns = 1000, .kind = TOY_KIND, .index = 1, .code = toy_EV_END,
+			    .payload = "" };
+	uint32_t live;
+
+	toy_turn(w, 0, toy_EV_TURN_ON, 0, "");
+	toy_turn(w, 0, toy_EV_SPLIT, 0, "");
+	toy_turn(w, 1, toy_EV_END, 0, "");
+	toy_turn(w, 0, toy_EV_SPLIT, 0, "");
+	live = toy_at(w, 1)->sm.generation;
+	for (int more = -1; more <= 1; more++) {
+		ev.seq = world_lane(w)->seq + 1;
+		ev.generation = live + (uint32_t)more;
+		world_turn(w, &ev);
+		cr_assert_eq(toy_at(w, 1) == NULL, more >= 0, "generation %+d", more);
+	}
+	cr_assert_eq(world_lane(w)->ignored, 2);
 }
 
 Test(world, capacity_is_a_guard)
@@ -117,10 +130,10 @@ Test(world, blobs_grow_read_and_are_given_back)
 	toy_turn(w, 0, toy_EV_TURN_ON, 0, "");
 	for (unsigned i = 0; i < 7; i++)
 		toy_turn(w, 0, toy_EV_ADD, 1, text);
-	cr_assert_eq(world_blob_len(w, toy_at(0)->list), 1400);
-	cr_assert_eq(world_blob_read(w, toy_at(0)->list, 0, got, 1400), 1400);
+	cr_assert_eq(world_blob_len(w, toy_at(w, 0)->list), 1400);
+	cr_assert_eq(world_blob_read(w, toy_at(w, 0)->list, 0, got, 1400), 1400);
 	cr_assert_eq(got[1399], 'q');
-	cr_assert_eq(world_blob_read(w, toy_at(0)->list, 1390, got, 100), 10);
+	cr_assert_eq(world_blob_read(w, toy_at(w, 0)->list, 1390, got, 100), 10);
 	toy_turn(w, 0, toy_EV_END, 0, "");
 	cr_assert_eq(world_blob_room(w), before);
 }
@@ -129,10 +142,10 @@ Test(world, what_is_above_the_level_does_nothing)
 {
 	toy_turn(w, 0, toy_EV_TURN_ON, 0, "");
 	toy_turn(w, 0, toy_EV_GILD, 0, "");
-	cr_assert_eq(toy_at(0)->sm.state, toy_OPEN);
+	cr_assert_eq(toy_at(w, 0)->sm.state, toy_OPEN);
 	world_lane(w)->level = 2;
 	toy_turn(w, 0, toy_EV_GILD, 0, "");
-	cr_assert_eq(toy_at(0)->sm.state, toy_GOLDEN);
+	cr_assert_eq(toy_at(w, 0)->sm.state, toy_GOLDEN);
 }
 
 Test(world, a_gap_in_the_sequence_is_a_fact, .signal = SIGABRT)

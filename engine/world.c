@@ -120,7 +120,7 @@ static bool arena_init(struct arena *a, const struct sm_desc *d)
 	a->mem = calloc(d->capacity, d->size);
 	a->generation = calloc(d->capacity, sizeof(*a->generation));
 	a->free = calloc(words_of(d), sizeof(*a->free));
-	a->next = calloc(d->n_rows ? d->n_rows : 1u, sizeof(*a->next));
+	a->next = calloc(d->n_rows + 1u, sizeof(*a->next));
 	if (!a->mem || !a->generation || !a->free || !a->next)
 		return false;
 	free_all(a);
@@ -486,9 +486,11 @@ void sm_post_all(struct sm_cx *cx, uint16_t kind, uint16_t event, const void *fi
 	const struct arena *a = arena_of(cx->world, kind);
 
 	fact(a);
-	for (unsigned i = 0, left = a->live; left && i < a->desc->capacity; i++) {
-		uint32_t generation = head_at(a, i)->generation;
+	for (unsigned i = 0, left = a->live; left; i++) {
+		uint32_t generation;
 
+		fact(i < a->desc->capacity);
+		generation = head_at(a, i)->generation;
 		if (generation == 0)
 			continue;
 		left--;
@@ -517,10 +519,11 @@ struct sm_ref sm_find(const struct sm_cx *cx, uint16_t kind, uint64_t key)
 	const struct arena *a = arena_of(cx->world, kind);
 
 	fact(a && a->desc->key_offset >= 0);
-	for (unsigned i = 0, left = a->live; left && i < a->desc->capacity; i++) {
+	for (unsigned i = 0, left = a->live; left; i++) {
 		const struct sm_head *h = head_at(a, i);
 		uint64_t value;
 
+		fact(i < a->desc->capacity);
 		if (h->generation == 0)
 			continue;
 		left--;
