@@ -88,7 +88,7 @@ struct sim_kernel {
 	int n_processes;
 	struct chance schedule, host, fault, data;
 	bool over;
-	volatile bool late;           /* real time is up */
+	volatile bool late;           /* its processor time is up */
 };
 extern struct sim_kernel kernel;
 
