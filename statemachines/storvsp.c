@@ -153,10 +153,7 @@ static void pay_next(struct sm_cx *cx)
 	if (first == n)
 		return;
 	memmove(&list[first], &list[first + 1], (n - first - 1) * sizeof(*list));
-	if (n > 1)
-		sm_blob_set(cx, &s->owed, list, (n - 1) * sizeof(*list));
-	else
-		sm_blob_clear(cx, &s->owed);
+	sm_blob_set(cx, &s->owed, list, (n - 1) * sizeof(*list));
 	pay(cx, cx->from.index);
 }
 

@@ -356,6 +356,23 @@ static void servicing_story(struct story *s)
 	cr_assert_eq(world_lane_const(story_world(s))->level, 2);
 }
 
+/* Who says no more what it is has no page for hypercalls either. */
+static void guest_without_name(struct story *s)
+{
+	guest_config(s, 1);
+	guest_start(s);
+	write_msr(s, MSR_HYPERCALL, 0x5001);
+	read_msr(s, MSR_HYPERCALL);
+	write_msr(s, MSR_GUEST_OS_ID, 0x8100060010000000u);
+	write_msr(s, MSR_HYPERCALL, 0x5001);
+	read_msr(s, MSR_HYPERCALL);
+	write_msr(s, MSR_GUEST_OS_ID, 0x8100060010000001u);
+	read_msr(s, MSR_HYPERCALL);
+	write_msr(s, MSR_GUEST_OS_ID, 0);
+	read_msr(s, MSR_HYPERCALL);
+	read_msr(s, MSR_GUEST_OS_ID);
+}
+
 /* The guest asks for a reset before all of its processors were started. */
 static void early_reset(struct story *s)
 {
@@ -728,6 +745,7 @@ static void shutdown_ic(struct story *s)
 	cr_assert_eq(reported(s), OPERATOR_OK);
 }
 
+STORY(guest_without_name, guest_without_name)
 STORY(bring_up, bring_up)
 STORY(versions, versions)
 STORY(unload, unload)

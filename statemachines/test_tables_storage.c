@@ -317,5 +317,38 @@ static void answered_together(struct story *s)
 	}
 }
 
+/* An answer waits for room when the guest closes: whoever opens next is told nothing of
+ * it. */
+static void closed_while_full(struct story *s)
+{
+	guest_ready(s);
+	story_mute(s, true);
+	fill_ring(s);
+	story_fields(s, KIND_channel, RELID);
+	closed(s);
+	story_mute(s, false);
+	story_fields(s, KIND_channel, RELID);
+}
+
+#if HOLDFAST_VARIANT_B
+static void quiesced(struct story *s)
+{
+	ready(s);
+	/* As after a COMMIT. */
+	((struct lane_state *)(uintptr_t)world_lane_const(story_world(s)))->level = 2;
+	tell(s, storvsp_EV_QUIESCE);
+}
+
+static void storvsp_table_quiesced(struct story *s)
+{
+	static const struct story_reach reach[] = { { storvsp_QUIESCED, quiesced } };
+
+	story_table(s, KIND_storvsp, reach, ARRAY_LEN(reach), happenings, ARRAY_LEN(happenings));
+}
+
+STORY(table_storvsp_quiesced, storvsp_table_quiesced)
+#endif
+
 STORY(table_storvsp, storvsp_table)
+STORY(closed_while_full, closed_while_full)
 STORY(answered_together, answered_together)
