@@ -195,7 +195,7 @@ def equivalents():
 
 def stable(name):
     """A mutant's name without its line: what equivalent.txt says."""
-    return re.sub(r'\.c:\d+ ', '.c ', name)
+    return re.sub(r'\.c:\d+ ', '.c ', name).strip()
 
 
 def applied(bench, mutant):
