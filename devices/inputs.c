@@ -25,6 +25,8 @@
 
 enum {
 	RING_TURN = 32,          /* packets of one ring before the next has its turn */
+	MESSAGE_SHARE = 4,       /* a batch is at most a part in so many of messages, while
+				  * rings or completions wait */
 	SPARE_REQUESTS = 8,      /* scsi instances kept for what is no packet's */
 	PACKET_CHUNKS = 36,      /* blob chunks a packet may need: GPA list, extents, deferred */
 };
@@ -136,16 +138,25 @@ static uint64_t message_cost(const struct wire_posted *m)
 									     : 1;
 }
 
+/* A guest that posts without end takes only its share from its own I/O. */
+static unsigned message_share(const struct collector *c)
+{
+	bool others = c->h->cq_ready || channels_next(&c->h->ready, 0) < LIMIT_CHANNELS;
+
+	return others ? (c->left + MESSAGE_SHARE - 1) / MESSAGE_SHARE : c->left;
+}
+
 static void collect_posted(struct collector *c)
 {
 	struct hands *h = c->h;
 	uint64_t head = atomic_load_explicit(&h->c->posted->head, memory_order_acquire);
 	uint64_t pos = c->state->source_pos[SOURCE_POSTED], room;
+	unsigned share = message_share(c);
 
 	if (pos == head)
 		return;
 	room = message_room(c);
-	while (pos != head) {
+	while (pos != head && share-- > 0) {
 		struct wire_posted m = h->c->posted->entry[pos % LIMIT_MESSAGE_QUEUE];
 		uint64_t cost = message_cost(&m);
 		struct rec_posted fixed = { .connection_id = m.connection_id,

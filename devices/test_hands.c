@@ -366,6 +366,24 @@ Test(hands, posted_messages_wait_for_no_processor_but_the_one_that_is_answered)
 	cr_assert_eq(got[0].code, vmbus_EV_POSTED);
 }
 
+/* A guest that posts without end takes a share of each batch from its own rings. */
+Test(hands, posted_messages_take_a_share_while_a_ring_waits)
+{
+	for (unsigned i = 0; i < LIMIT_MESSAGE_QUEUE; i++)
+		c.posted->entry[i] = (struct wire_posted){ .connection_id = 1, .message_type = 1,
+							   .bytes = 8 };
+	atomic_store(&c.posted->head, LIMIT_MESSAGE_QUEUE);
+	channels_remove(&h->ready, CH);
+	h->cq_ready = false;
+	cr_assert_eq(collect(), LIMIT_BATCH);
+	channels_add(&h->ready, CH);
+	cr_assert_eq(collect(), LIMIT_BATCH / 4);
+	cr_assert_eq(hands_patience(h), 1e-3);
+	channels_remove(&h->ready, CH);
+	h->cq_ready = true;
+	cr_assert_eq(collect(), LIMIT_BATCH / 4);
+}
+
 /* ---- declared state ----------------------------------------------------- */
 
 Test(hands, the_declared_page_is_whole_before_its_word_moves)
