@@ -22,6 +22,7 @@ import sys
 import record
 
 ROUND, PHASES = 250_000, 25   # attacks; times that everything is taken down
+STATES = 120                  # cycles of tests/soft/attack_state.c each time
 LEAST = 1000         # of each pair
 GROWTH_KIB = 4096    # what a paravisor may take between its second second and its end
 BOUND_SECONDS = 1200
@@ -32,7 +33,7 @@ def run_round(build, number, counters):
     env = dict(os.environ, HOLDFAST_COVERAGE=counters, ASAN_OPTIONS='detect_leaks=0',
                UBSAN_OPTIONS='halt_on_error=1:print_stacktrace=1')
     command = ['tests/soft/hostile.sh', build, build, f'seed={number}', f'count={ROUND}',
-               'seconds=1', f'phases={PHASES}', 'patience=60'] + (['synic'] if number % 2 else [])
+               'seconds=1', f'phases={PHASES}', f'states={STATES}', 'patience=60'] + (['synic'] if number % 2 else [])
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=False,
                           timeout=BOUND_SECONDS)
     report = re.search(r'^\{"mode":"hostile".*$', done.stdout, re.MULTILINE)

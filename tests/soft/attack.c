@@ -18,6 +18,7 @@ static const char *const NAMES[ATTACK_KINDS] = {
 	[ATTACK_BAD_PACKET] = "bad_packet", [ATTACK_BAD_INDEX] = "bad_index",
 	[ATTACK_FLIP] = "flip",		  [ATTACK_OPEN] = "open",
 	[ATTACK_REVOKED] = "revoked",	  [ATTACK_CONTACT] = "contact",
+	[ATTACK_DIRECTED] = "directed",
 };
 
 const char *attack_kind_name(enum attack_kind kind)

@@ -39,6 +39,7 @@ enum attack_kind {
 	ATTACK_OPEN, /* of a sub-channel */
 	ATTACK_REVOKED, /* times the server took one away */
 	ATTACK_CONTACT, /* CONTACT and UNLOAD */
+	ATTACK_DIRECTED, /* attack_state.h */
 	ATTACK_KINDS,
 };
 

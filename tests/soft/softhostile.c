@@ -2,19 +2,20 @@
  *
  *   softhostile [seed=N] [count=N] [seconds=N] [phases=N] [victim=LUN] [depth=N]
  *               [region=BYTES] [patience=S] [attackers=BITS] [report=FILE] [synic]
- *               [end]
+ *               [states=N] [end]
  *
  * Calm: the client does verified I/O on the primary channel for `seconds`. Then
  * it goes on until the attackers (attack.h) have struck `count` times. Then,
  * `phases` times: CONTACT, UNLOAD and everything else in the midst of its I/O,
- * the connection is made anew, and the client verifies again. `victim` is a LUN
+ * the connection is made anew, and the client verifies again; in between
+ * `states` cycles of attack_state.h, while nobody else has the connection. `victim` is a LUN
  * that attackers may write (0: none). `synic`: SynIC registers of processors but
  * the first, so that these read no messages; `end`: ports that end the VM.
  *
  * One line of JSON; exit status 0 only if the client saw nothing wrong, every
  * question was answered, and this program was started once (a reset of the VM
  * would start it again: FILE.started tells). */
-#include "tests/soft/attack.h"
+#include "tests/soft/attack_state.h"
 #include "tests/soft/workload.h"
 
 #include <errno.h>
@@ -39,7 +40,8 @@ enum {
 };
 
 struct hostile {
-	uint64_t seed, count, seconds, phases, victim, depth, region, patience, attackers;
+	uint64_t seed, count, seconds, phases, victim, depth, region, patience, attackers,
+		states;
 	bool end, synic;
 	const char *report;
 	struct attack attack;
@@ -56,7 +58,7 @@ struct hostile {
 
 static struct hostile hostile = {
 	.seed = 1, .count = 100000, .seconds = 3, .phases = 2, .depth = 16,
-	.region = 8 << 20, .patience = 60, .attackers = ATTACKER_ALL,
+	.states = 40, .region = 8 << 20, .patience = 60, .attackers = ATTACKER_ALL,
 };
 
 static bool failed(int error, const char *step)
@@ -242,6 +244,8 @@ static void take_down(void)
 	    failed(guestbus_disconnect(attack->bus), "unload"))
 		return;
 	softvm_detach(attack->vm);
+	if (hostile.states && failed(attack_states(attack, hostile.states), "every state"))
+		return;
 	hostile.reconnected++;
 	if (connect_client())
 		calm(1);
@@ -315,7 +319,7 @@ static int take_word(const char *word)
 		{"seconds=", &hostile.seconds}, {"phases=", &hostile.phases},
 		{"victim=", &hostile.victim},	{"depth=", &hostile.depth},
 		{"region=", &hostile.region},	{"patience=", &hostile.patience},
-		{"attackers=", &hostile.attackers},
+		{"attackers=", &hostile.attackers}, {"states=", &hostile.states},
 	};
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
