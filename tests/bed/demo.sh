@@ -1,17 +1,17 @@
 #!/bin/sh
 # The demonstration, in the nested bed: a stock Debian guest under load, while its paravisor is replaced and killed.
 #
-# usage: demo.sh --build-a DIR --build-b DIR [--out DIR] [--timeout SECONDS] [--cache DIR] [--replacements N] [--kills N]
+# usage: demo.sh --build-a DIR --build-b DIR [--out DIR] [--timeout SECONDS] [--cache DIR] [--replacements N] [--kills N] [--load SECONDS]
 #
 # The last line tells the figures. Exit status 0 only if all of it holds: N replacements (10), N kills (20) with requests
-# in flight, no error and no wrong byte (seen by the guest, and again from outside on the disks), no reboot, no VP stopped.
+# in flight, no error and no wrong byte (seen by the guest, and again from outside on the disks), no reboot, no VP stopped. The load lasts as long as these take, SECONDS at least.
 # DEMO_SABOTAGE=kick|double|flip makes holdfast break that on purpose; the demonstration must then fail.
 set -eu
 me=demo
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
-a='' b='' out='' timeout=280 replacements_wanted=10 kills_wanted=20 cache=${HOLDFAST_BED_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/holdfast-bed}
+a='' b='' out='' timeout=280 replacements_wanted=10 kills_wanted=20 load=0 cache=${HOLDFAST_BED_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/holdfast-bed}
 while [ $# -gt 0 ]; do
 	[ $# -gt 1 ] || die "$1: its value is missing"
 	case $1 in
@@ -21,6 +21,7 @@ while [ $# -gt 0 ]; do
 	--timeout) timeout=$2 ;;
 	--replacements) replacements_wanted=$2 ;;
 	--kills) kills_wanted=$2 ;;
+	--load) load=$2 ;;
 	--cache) cache=$2 ;;
 	*) die "$1: unknown option" ;;
 	esac
@@ -40,7 +41,7 @@ began=$(date +%s)
 status=0
 "$here/run-bed.sh" --scenario "$here/scenario-demo.sh" --out "$out" --cache "$cache" --timeout "$timeout" --vps 2 --result-mb 1024 \
 	--build-a "$a" --build-b "$b" --env "DEMO_SABOTAGE=${DEMO_SABOTAGE:-}" \
-	--env "HF_REPLACEMENTS=$replacements_wanted" --env "HF_KILLS=$kills_wanted" >"$out/shown.log" 2>"$out/bed.err" &
+	--env "HF_REPLACEMENTS=$replacements_wanted" --env "HF_KILLS=$kills_wanted" --env "HF_LOAD=$load" >"$out/shown.log" 2>"$out/bed.err" &
 bed=$!
 # Show what people want to see; the rest is in console.log.
 trap 'kill $bed 2>/dev/null || true' INT TERM

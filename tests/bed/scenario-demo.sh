@@ -99,6 +99,7 @@ until [ -e "$hf_state/control" ] || ! guest_running; do usleep 20000; done
 archiver=$!
 if guest_wait $((10 + 30 * ${HF_VPS:-2})) 'HFGUEST ready' && guest_wait $((15 + 15 * ${HF_VPS:-2})) 'HFGUEST running raw ext4|HFGUEST running ext4 raw'; then
 	say "guest running after $(($(now_ms) - started)) ms"
+	loaded=$(now_ms)
 	sleep 1
 	if [ "$(resets)" != 0 ]; then
 		say "error: the guest was reset while it booted"
@@ -116,6 +117,7 @@ if guest_wait $((10 + 30 * ${HF_VPS:-2})) 'HFGUEST ready' && guest_wait $((15 + 
 	fi
 	if [ $failed = no ]; then
 		sleep 1
+		while [ $(($(now_ms) - loaded)) -lt $((${HF_LOAD:-0} * 1000)) ]; do usleep 100000; done
 		guest_say stop
 		# The results of a long run are long, and each byte of the console takes an exit.
 		guest_wait $((90 + ($(now_ms) - started) / 4000)) 'HFGUEST done' || failed=yes
