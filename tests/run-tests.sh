@@ -130,7 +130,7 @@ done
 step "SIGKILL at turns and effects" 120 bash -c '
 	"$0" sim --seed 1 --kill-points 500 & "$0" sim --seed "$1" --kill-points 500 && wait $!' \
 	"$BUILD/a/holdfast" "$(date +%j)"
-step "mutations of log, checkpoint, archive, export" 200 env COUNT=100 ARCHIVE_COUNT=10 EXPORT_COUNT=40 \
+step "mutations of log, checkpoint, archive, export" 200 env COUNT=100 ARCHIVE_COUNT=20 KEEP=4M EXPORT_COUNT=40 \
 	tests/e2e/mutate.sh "$BUILD/a" "$BUILD/b" "$BUILD/asan"
 step "recorded corpus" 120 tests/corpus/run.sh "$BUILD/a" "$BUILD/b" "$BUILD/c" "$BUILD/clang" "$BUILD/asan"
 for scenario in read write message takeover; do

@@ -27,6 +27,10 @@ a=$1 b=$2 folder=$3
 # Every allocation and system call fails once. SOAK_FAILING=0 leaves it out.
 [ "${SOAK_FAILING:-1}" = 0 ] || tests/soak/failing.py "$a" "$folder/failing.jsonl"
 
+# One byte changed in ring, checkpoint, LMDB file, exported log. SOAK_MUTATIONS=0 leaves it out.
+[ "${SOAK_MUTATIONS:-10000}" = 0 ] || tests/soak/mutations.py "$a" "$b" "$(dirname "$a")/soak" \
+	"$folder/mutations.jsonl" --mutations "${SOAK_MUTATIONS:-10000}"
+
 # Attacks of the hostile guest, against a build with sanitizers. SOAK_HOSTILE=0 leaves them out.
 [ "${SOAK_HOSTILE:-10000000}" = 0 ] || tests/soak/hostile.py "$(dirname "$a")/soak" "$folder/hostile.jsonl" \
 	--attacks "${SOAK_HOSTILE:-10000000}" --pairs "$folder/hostile-pairs.tsv"
