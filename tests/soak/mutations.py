@@ -30,7 +30,7 @@ def one_round(a, b, tools, seed):
     env = dict(os.environ, SEED=str(seed), **SMALL, **{k: str(v) for k, v in ROUND.items()})
     done = subprocess.run(['timeout', str(SECONDS), 'tests/e2e/mutate.sh', a, b, tools], env=env,
                           capture_output=True, text=True, check=False)
-    row = {'seed': seed, 'mutations': 0}
+    row = {'seed': seed, 'tools': os.path.basename(os.path.realpath(tools)), 'mutations': 0}
     for m in CUSTODY.finditer(done.stdout):
         row[m[1]] = {k: int(n) for k, n in zip(('refused', 'by_a_fact', 'same', 'shorter', 'legal'),
                                                 m.groups()[1:])}
