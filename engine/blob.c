@@ -37,13 +37,18 @@ void blobs_deinit(struct blobs *b)
 	*b = (struct blobs){ 0 };
 }
 
-void blobs_reset(struct blobs *b, uint8_t fill)
+void blobs_reset(struct blobs *b, uint8_t fill, bool again)
 {
+	uint32_t used = b->used;
+
 	if (fill) { /* a chunk is written before it is read */
-		memset(b->chunk, fill, sizeof(*b->chunk) * LIMIT_BLOB_CHUNKS);
-		memset(b->next, fill, sizeof(*b->next) * LIMIT_BLOB_CHUNKS);
+		uint32_t n = again ? used : LIMIT_BLOB_CHUNKS;
+
+		memset(b->chunk, fill, sizeof(*b->chunk) * n);
+		memset(b->next, fill, sizeof(*b->next) * n);
+		b->used = 0;
 	}
-	memset(b->len, 0, sizeof(*b->len) * LIMIT_BLOB_CHUNKS);
+	memset(b->len, 0, sizeof(*b->len) * used);
 	memset(b->free, 0xff, sizeof(*b->free) * WORDS);
 	b->n_free = LIMIT_BLOB_CHUNKS;
 	b->hint = 0;
@@ -67,6 +72,8 @@ static uint32_t take(struct blobs *b)
 	b->free[w] &= b->free[w] - 1;
 	b->hint = w;
 	b->n_free--;
+	if (w * 64 + bit >= b->used)
+		b->used = w * 64 + bit + 1;
 	return w * 64 + bit;
 }
 

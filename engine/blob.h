@@ -16,11 +16,14 @@ struct blobs {
 	uint64_t *free;          /* bit set: chunk is free */
 	uint32_t n_free;
 	uint32_t hint;           /* no free chunk in a word below */
+	uint32_t used;           /* no chunk from here on was taken since the fill */
 };
 
 int blobs_init(struct blobs *b);          /* 0 or -ENOMEM */
 void blobs_deinit(struct blobs *b);
-void blobs_reset(struct blobs *b, uint8_t fill);
+/* As after blobs_init(). @fill, unless 0, goes into every chunk; @again: it was
+ * the fill of the last time, so what was not taken since has it. */
+void blobs_reset(struct blobs *b, uint8_t fill, bool again);
 
 /* 0 when @len is 0 or there is no room. */
 sm_blob blobs_new(struct blobs *b, const void *bytes, size_t len);

@@ -58,6 +58,7 @@ enum {
 				       * and 300 bytes for each request */
 	LIMIT_PAYLOAD = 16 << 10,     /* one event or effect, fixed part and tail */
 	LIMIT_DEFERRED = 8,           /* events a state may put off */
+	LIMIT_SCHEMA = 128 << 10,     /* bytes of the tables' text: twice what it has, on a stack */
 	LIMIT_UNKNOWN = 1024,         /* bytes of fields only a newer build knows, per instance */
 	LIMIT_BLOB_CHUNK = 256,
 	LIMIT_BLOB_CHUNKS = 16384,    /* 4 MiB: the guest's quota for lists */

@@ -290,6 +290,30 @@ Test(edges, the_first_field_that_differs_is_named)
 
 /* ---- quota ---------------------------------------------------------------------------- */
 
+/* What only a fill can show stays shown when little of it is written again. */
+Test(edges, blobs_filled_again_hold_nothing_old)
+{
+	const uint8_t *bytes;
+	struct blobs b;
+	uint8_t much[3 * LIMIT_BLOB_CHUNK] = "";
+
+	cr_assert_eq(blobs_init(&b), 0);
+	blobs_reset(&b, 0xa5, false);
+	bytes = &b.chunk[0][0];
+	for (unsigned round = 0; round < 3; round++) {
+		cr_assert(blobs_new(&b, much, sizeof(much)));
+		cr_assert_eq(b.used, 3);
+		if (round == 1)
+			blobs_reset(&b, 0, false);
+		blobs_reset(&b, 0xa5, true);
+		for (size_t i = 0; i < (size_t)LIMIT_BLOB_CHUNKS * LIMIT_BLOB_CHUNK; i++)
+			cr_assert_eq(bytes[i], 0xa5, "byte %zu", i);
+		for (unsigned i = 0; i < LIMIT_BLOB_CHUNKS; i++)
+			cr_assert(b.len[i] == 0 && b.next[i] == 0xa5a5);
+	}
+	blobs_deinit(&b);
+}
+
 Test(edges, who_has_no_room_keeps_what_there_was)
 {
 	static uint8_t much[LIMIT_BLOB_CHUNK * LIMIT_BLOB_CHUNKS];
@@ -298,7 +322,7 @@ Test(edges, who_has_no_room_keeps_what_there_was)
 	char back[8] = "";
 
 	cr_assert_eq(blobs_init(&b), 0);
-	blobs_reset(&b, 0);
+	blobs_reset(&b, 0, true);
 	small = blobs_new(&b, "small", 5);
 	cr_assert(small);
 	cr_assert_eq(blobs_new(&b, much, sizeof(much)), 0, "one chunk is taken");

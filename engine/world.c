@@ -3,8 +3,9 @@
  * A turn is one outside event and every internal message it causes, FIFO, run
  * to the end. Invariants between two turns: the message queue is empty; every
  * live instance satisfies its state's predicate; an index is live exactly when
- * its generation in the instance is not 0 and its bit in `free` is clear; what
- * is not live is all zero. Nothing here allocates after world_new(). */
+ * its generation in the instance is not 0 and its bit in `free` is clear; of what
+ * is not live, nothing but that 0 is read. Nothing here allocates after
+ * world_new(). */
 #include "engine/world.h"
 
 #include "engine/blob.h"
@@ -23,6 +24,7 @@ struct arena {
 	uint32_t *generation;          /* last one given to each index */
 	uint64_t *free;                /* bit set: index is free */
 	uint16_t live;
+	uint16_t used;                 /* no index from here on was occupied since the fill */
 	uint8_t state_at[CODES];       /* code -> index + 1 in desc->states */
 	uint8_t event_at[CODES];
 	uint16_t first[LIMIT_STATES][LIMIT_EVENTS]; /* first row, NO_ROW: none */
@@ -35,11 +37,12 @@ struct world {
 	struct blobs blobs;
 	struct lane_state lane;
 	uint8_t *inbox;
-	uint32_t inbox_head, inbox_end;
+	uint32_t inbox_head, inbox_end, inbox_used;
 	uint8_t *effects;
-	uint32_t effects_bytes, n_effects;
+	uint32_t effects_bytes, n_effects, effects_used;
 	uint8_t *scratch;              /* a payload completed with zeros */
 	uint8_t *deferred;             /* events put off, taken out again */
+	uint8_t fill;                  /* what was not used since is full of it; 0: never filled */
 	bool in_step, retiring;
 	unsigned raise_to;
 	bool beyond;                    /* a level above what this build serves was asked for */
@@ -170,32 +173,43 @@ struct world *world_free(struct world *w)
 }
 
 /* What is not live is never read, and cleared when it is occupied: it is left
- * alone, untouched memory most of all, unless a test wants it filled. */
-static void arena_reset(struct arena *a, uint8_t fill)
+ * alone, untouched memory most of all, unless a test wants it filled. Then only
+ * what was used is filled @again. */
+static void arena_reset(struct arena *a, uint8_t fill, bool again)
 {
-	for (unsigned i = 0; i < a->desc->capacity; i++) {
-		if (fill)
-			memset(head_at(a, i), fill, a->desc->size);
-		if (fill || !(a->free[i / 64] >> i % 64 & 1))
-			head_at(a, i)->generation = 0;
+	unsigned n = fill && !again ? a->desc->capacity : a->used;
+
+	if (fill) {
+		memset(a->mem, fill, n * a->desc->size);
+		a->used = 0;
 	}
+	for (unsigned i = 0; i < n; i++)
+		head_at(a, i)->generation = 0;
 	memset(a->generation, 0, a->desc->capacity * sizeof(*a->generation));
 	free_all(a);
 }
 
+static void fill_buffers(struct world *w, uint8_t fill, bool again)
+{
+	memset(w->inbox, fill, again ? w->inbox_used : LIMIT_INBOX_BYTES);
+	memset(w->effects, fill, again ? w->effects_used : LIMIT_TURN_BYTES);
+	memset(w->scratch, fill, LIMIT_PAYLOAD);
+	w->inbox_used = w->effects_used = 0;
+	w->fill = fill;
+}
+
 void world_reset(struct world *w, uint8_t fill)
 {
+	bool again = fill == w->fill;
+
 	for (unsigned k = 0; k < LIMIT_KINDS; k++) {
 		if (w->arena[k].desc)
-			arena_reset(&w->arena[k], fill);
+			arena_reset(&w->arena[k], fill, again);
 	}
 	w->beyond = false;
-	blobs_reset(&w->blobs, fill);
-	if (fill) {
-		memset(w->inbox, fill, LIMIT_INBOX_BYTES);
-		memset(w->effects, fill, LIMIT_TURN_BYTES);
-		memset(w->scratch, fill, LIMIT_PAYLOAD);
-	}
+	blobs_reset(&w->blobs, fill, again);
+	if (fill)
+		fill_buffers(w, fill, again);
 	w->lane = (struct lane_state){ .level = 1 };
 	w->inbox_head = w->inbox_end = 0;
 }
@@ -262,6 +276,8 @@ static void *occupy(struct arena *a, unsigned index, uint32_t generation)
 
 	a->free[index / 64] &= ~(1ull << index % 64);
 	a->live++;
+	if (index >= a->used)
+		a->used = (uint16_t)(index + 1);
 	memset(h, 0, a->desc->size);
 	h->generation = generation;
 	a->generation[index] = generation;
@@ -400,13 +416,11 @@ bool world_loaded(struct world *w, const char **ret_why)
 	for (unsigned k = 0; k < LIMIT_KINDS; k++) {
 		struct arena *a = &w->arena[k];
 
-		for (unsigned i = 0; a->desc && i < a->desc->capacity; i++) {
+		for (unsigned i = 0; i < a->used; i++) {
 			const char *why;
 
-			if (head_at(a, i)->generation == 0) {
-				memset(head_at(a, i), 0, a->desc->size);
+			if (head_at(a, i)->generation == 0)
 				continue;
-			}
 			why = check_instance(w, a, head_at(a, i));
 			if (why) {
 				*ret_why = why;
@@ -484,18 +498,19 @@ void sm_post_all(struct sm_cx *cx, uint16_t kind, uint16_t event, const void *fi
 		 const void *tail, size_t len)
 {
 	const struct arena *a = arena_of(cx->world, kind);
+	const struct sm_event_desc *e = event_desc(cx->world, kind, event);
 
-	fact(a);
+	fact(cx->world->in_step && a && e);
 	for (unsigned i = 0, left = a->live; left; i++) {
 		uint32_t generation;
 
-		fact(i < a->desc->capacity);
+		fact(i < a->used);
 		generation = head_at(a, i)->generation;
 		if (generation == 0)
 			continue;
 		left--;
-		sm_post(cx, (struct sm_ref){ kind, (uint16_t)i, generation }, event, fixed, tail,
-			len);
+		enqueue(cx->world, (struct sm_ref){ kind, (uint16_t)i, generation }, cx->ref,
+			event, fixed, e->rec->size, tail, len);
 	}
 }
 
@@ -759,6 +774,10 @@ struct turn world_turn(struct world *w, const struct event *ev)
 		deliver(w, &cx, m->event, m + 1, m->len);
 	}
 	w->lane.level = w->raise_to;
+	if (w->inbox_end > w->inbox_used)
+		w->inbox_used = w->inbox_end;
+	if (w->effects_bytes > w->effects_used)
+		w->effects_used = w->effects_bytes;
 	return (struct turn){ w->effects, w->effects_bytes, w->n_effects };
 }
 
