@@ -1,8 +1,8 @@
 /* The codec: packing.
  *
- * msgpack-c's packer writes through a callback into the caller's buffer, so
- * that nothing is allocated. A buffer that is too small is noticed once, at
- * the end. Unknown fields lie in the instance's blob as pairs of id and value
+ * msgpack-c's templates write straight into the caller's buffer, so that
+ * nothing is allocated and no value costs a call. A buffer that is too small is
+ * noticed once, at the end. Unknown fields lie in the instance's blob as pairs of id and value
  * in ascending order, exactly as they were read, disjoint from known ids; here
  * they are merged with the known ones. */
 #include "persist/codec.h"
@@ -13,7 +13,8 @@
 #include "persist/schema.h"
 
 #include <errno.h>
-#include <msgpack.h>
+#include <msgpack/pack_define.h>
+#include <msgpack/timestamp.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -26,7 +27,6 @@ struct sink {
 struct packing {
 	const struct world *w;
 	struct sink sink;
-	msgpack_packer pk;
 };
 
 static uint8_t *reserve(struct sink *s, size_t len)
@@ -41,15 +41,23 @@ static uint8_t *reserve(struct sink *s, size_t len)
 	return at;
 }
 
-static int sink_write(void *data, const char *buf, size_t len)
+static inline int sink_write(struct sink *s, const void *bytes, size_t len)
 {
-	uint8_t *at = reserve(data, len);
+	uint8_t *at = reserve(s, len);
 
 	if (!at)
 		return -1;
-	memcpy(at, buf, len);
+	memcpy(at, bytes, len);
 	return 0;
 }
+
+/* put_uint64(), put_array() ...: msgpack-c's own encoders, over a sink. */
+#define msgpack_pack_inline_func(name) static inline int put##name
+#define msgpack_pack_inline_func_cint(name) static inline int put##name
+#define msgpack_pack_inline_func_fixint(name) static inline int put_fix##name
+#define msgpack_pack_user struct sink *
+#define msgpack_pack_append_buffer(sink, bytes, len) return sink_write(sink, bytes, len)
+#include <msgpack/pack_template.h>
 
 uint64_t codec_field(const struct sm_field *f, const void *self, unsigned n)
 {
@@ -82,10 +90,10 @@ static void pack_blob(struct packing *pk, sm_blob b)
 	uint8_t *at;
 
 	if (len == 0) {
-		msgpack_pack_nil(&pk->pk);
+		put_nil(&pk->sink);
 		return;
 	}
-	msgpack_pack_bin(&pk->pk, len);
+	put_bin(&pk->sink, len);
 	at = reserve(&pk->sink, len);
 	if (at)
 		fact(world_blob_read(pk->w, b, 0, at, len) == len);
@@ -98,21 +106,21 @@ static void pack_value(struct packing *pk, const struct sm_field *f, const void 
 	if (f->type == SM_T_blob)
 		pack_blob(pk, (sm_blob)v);
 	else if (f->type != SM_T_bool)
-		msgpack_pack_uint64(&pk->pk, v);
+		put_uint64(&pk->sink, v);
 	else if (v)
-		msgpack_pack_true(&pk->pk);
+		put_true(&pk->sink);
 	else
-		msgpack_pack_false(&pk->pk);
+		put_false(&pk->sink);
 }
 
 static void pack_field(struct packing *pk, const struct sm_field *f, const void *self)
 {
-	msgpack_pack_uint16(&pk->pk, f->id);
+	put_uint16(&pk->sink, f->id);
 	if (f->count == 1) {
 		pack_value(pk, f, self, 0);
 		return;
 	}
-	msgpack_pack_array(&pk->pk, f->count);
+	put_array(&pk->sink, f->count);
 	for (unsigned n = 0; n < f->count; n++)
 		pack_value(pk, f, self, n);
 }
@@ -147,14 +155,14 @@ static void pack_fields(struct packing *pk, const struct codec_order *o, const v
 		world_blob_read(pk->w, h->unknown, 0, bytes, len);
 	for (struct cursor count = c; count.p != count.end; n++)
 		unknown_next(&count);
-	msgpack_pack_map(&pk->pk, n);
+	put_map(&pk->sink, n);
 	for (unsigned i = 0; i <= o->n; i++) {
 		uint32_t id = i < o->n ? o->field[i]->id : UINT32_MAX;
 
 		while (unknown_id(c) < id) {
 			const uint8_t *from = c.p, *to = unknown_next(&c);
 
-			sink_write(&pk->sink, (const char *)from, (size_t)(to - from));
+			sink_write(&pk->sink, from, (size_t)(to - from));
 		}
 		if (i < o->n)
 			pack_field(pk, o->field[i], self);
@@ -166,10 +174,10 @@ static void pack_instance(struct packing *pk, const struct codec_order *o, uint1
 {
 	const struct sm_head *h = self;
 
-	msgpack_pack_array(&pk->pk, 5);
-	msgpack_pack_uint16(&pk->pk, index);
-	msgpack_pack_uint16(&pk->pk, h->state);
-	msgpack_pack_uint16(&pk->pk, h->flags);
+	put_array(&pk->sink, 5);
+	put_uint16(&pk->sink, index);
+	put_uint16(&pk->sink, h->state);
+	put_uint16(&pk->sink, h->flags);
 	pack_blob(pk, h->deferred);
 	pack_fields(pk, o, self);
 }
@@ -200,11 +208,11 @@ static void pack_generations(struct packing *pk, const struct sm_desc *d, uint16
 
 	for (uint16_t i = 0; i < n; runs++)
 		i = (uint16_t)(i + run_at(pk->w, d, i, n));
-	msgpack_pack_array(&pk->pk, 2 * runs);
+	put_array(&pk->sink, 2 * runs);
 	for (uint16_t i = 0, run; i < n; i = (uint16_t)(i + run)) {
 		run = run_at(pk->w, d, i, n);
-		msgpack_pack_uint32(&pk->pk, world_generation(pk->w, d->kind, i));
-		msgpack_pack_uint16(&pk->pk, run);
+		put_uint32(&pk->sink, world_generation(pk->w, d->kind, i));
+		put_uint16(&pk->sink, run);
 	}
 }
 
@@ -214,10 +222,10 @@ static void pack_kind(struct packing *pk, const struct sm_desc *d)
 	struct codec_order o;
 
 	codec_order(d, UINT16_MAX, &o);
-	msgpack_pack_array(&pk->pk, 3);
-	msgpack_pack_uint16(&pk->pk, d->kind);
+	put_array(&pk->sink, 3);
+	put_uint16(&pk->sink, d->kind);
 	pack_generations(pk, d, n);
-	msgpack_pack_array(&pk->pk, world_live(pk->w, d->kind));
+	put_array(&pk->sink, world_live(pk->w, d->kind));
 	for (uint16_t i = 0; i < n; i++) {
 		const void *self = world_at(pk->w, d->kind, i);
 
@@ -233,18 +241,18 @@ static void pack_lane(struct packing *pk)
 
 	for (unsigned i = 0; i < SOURCES; i++)
 		n += l->source_pos[i] != 0;
-	msgpack_pack_array(&pk->pk, 6);
-	msgpack_pack_uint64(&pk->pk, l->seq);
-	msgpack_pack_uint64(&pk->pk, l->time_ns);
-	msgpack_pack_uint32(&pk->pk, l->epoch);
-	msgpack_pack_uint64(&pk->pk, l->ignored);
-	msgpack_pack_uint64(&pk->pk, l->rejected);
-	msgpack_pack_map(&pk->pk, n);
+	put_array(&pk->sink, 6);
+	put_uint64(&pk->sink, l->seq);
+	put_uint64(&pk->sink, l->time_ns);
+	put_uint32(&pk->sink, l->epoch);
+	put_uint64(&pk->sink, l->ignored);
+	put_uint64(&pk->sink, l->rejected);
+	put_map(&pk->sink, n);
 	for (unsigned i = 0; i < SOURCES; i++) {
 		if (l->source_pos[i] == 0)
 			continue;
-		msgpack_pack_unsigned_int(&pk->pk, i);
-		msgpack_pack_uint64(&pk->pk, l->source_pos[i]);
+		put_unsigned_int(&pk->sink, i);
+		put_uint64(&pk->sink, l->source_pos[i]);
 	}
 }
 
@@ -258,15 +266,14 @@ static int pack(struct packing *pk)
 	const struct registry *r = world_registry(pk->w);
 	unsigned kinds = 0;
 
-	msgpack_packer_init(&pk->pk, &pk->sink, sink_write);
 	for (unsigned k = 0; k < LIMIT_KINDS; k++)
 		kinds += ever_used(pk->w, r->machines[k]);
-	msgpack_pack_array(&pk->pk, 5);
-	msgpack_pack_uint32(&pk->pk, CODEC_FORMAT);
-	msgpack_pack_uint32(&pk->pk, world_lane_const(pk->w)->level);
-	msgpack_pack_uint64(&pk->pk, schema_hash_once(r));
+	put_array(&pk->sink, 5);
+	put_uint32(&pk->sink, CODEC_FORMAT);
+	put_uint32(&pk->sink, world_lane_const(pk->w)->level);
+	put_uint64(&pk->sink, schema_hash_once(r));
 	pack_lane(pk);
-	msgpack_pack_array(&pk->pk, kinds);
+	put_array(&pk->sink, kinds);
 	for (unsigned k = 0; k < LIMIT_KINDS; k++) {
 		if (ever_used(pk->w, r->machines[k]))
 			pack_kind(pk, r->machines[k]);

@@ -8,15 +8,71 @@
 #include "engine/fact.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
-enum { RECORDS = 512, LINE = 256 };
+enum { RECORDS = 512, LINE = 256, KNOWN = 4 };
 
 /* ---- text ----------------------------------------------------------------------- */
+
+/* Every process makes the text once, to hash it: no printf, which takes a
+ * millisecond for it, and no memory that could be refused. */
+struct text {
+	size_t len;
+	char p[LIMIT_SCHEMA];
+};
+
+static void add(struct text *t, const char *bytes, size_t n)
+{
+	fact(n <= sizeof(t->p) - t->len);
+	memcpy(t->p + t->len, bytes, n);
+	t->len += n;
+}
+
+static void add_string(struct text *t, const char *s)
+{
+	add(t, s, strlen(s));
+}
+
+static void add_number(struct text *t, uint64_t n)
+{
+	char digits[20];
+	unsigned at = sizeof(digits);
+
+	do
+		digits[--at] = (char)('0' + n % 10);
+	while (n /= 10);
+	add(t, digits + at, sizeof(digits) - at);
+}
+
+static void word(struct text *t, const char *s)
+{
+	add_string(t, s);
+	add(t, " ", 1);
+}
+
+static void number(struct text *t, uint64_t n)
+{
+	add_number(t, n);
+	add(t, " ", 1);
+}
+
+/* TYPE[COUNT] */
+static void type(struct text *t, const char *name, unsigned count)
+{
+	add_string(t, name);
+	add(t, "[", 1);
+	add_number(t, count);
+	add(t, "] ", 2);
+}
+
+/* The blank behind the last word. */
+static void end_line(struct text *t)
+{
+	t->p[t->len - 1] = '\n';
+}
 
 struct records {
 	const struct rec_desc *at[RECORDS];
@@ -26,22 +82,47 @@ struct records {
 /* Inserts by name, once. */
 static void add_record(struct records *s, const struct rec_desc *d)
 {
-	unsigned i = 0;
+	unsigned from = 0, to = s->n;
 
-	while (i < s->n && strcmp(s->at[i]->name, d->name) < 0)
-		i++;
-	if (i < s->n && strcmp(s->at[i]->name, d->name) == 0)
-		return;
+	while (from < to) {
+		unsigned middle = (from + to) / 2;
+		int order = s->at[middle] == d ? 0 : strcmp(s->at[middle]->name, d->name);
+
+		if (order == 0)
+			return;
+		if (order < 0)
+			from = middle + 1;
+		else
+			to = middle;
+	}
 	fact(s->n < RECORDS);
-	memmove(&s->at[i + 1], &s->at[i], (s->n - i) * sizeof(*s->at));
-	s->at[i] = d;
+	memmove(&s->at[from + 1], &s->at[from], (s->n - from) * sizeof(*s->at));
+	s->at[from] = d;
 	s->n++;
 }
 
-static void text_records(const struct registry *r, FILE *out)
+static void text_record(struct text *t, const struct rec_desc *d)
 {
 	static const char *const tails[] = { "none", "bytes", "opaque", "u64s" };
 	static const char *const types[] = { "u8", "u16", "u32", "u64" };
+
+	word(t, "record");
+	word(t, d->name);
+	number(t, d->size);
+	word(t, tails[d->tail]);
+	end_line(t);
+	for (unsigned f = 0; f < d->n_fields; f++) {
+		word(t, "word");
+		word(t, d->name);
+		number(t, d->fields[f].offset);
+		type(t, types[d->fields[f].type], d->fields[f].count);
+		word(t, d->fields[f].name);
+		end_line(t);
+	}
+}
+
+static void text_records(const struct registry *r, struct text *t)
+{
 	struct records s = { .n = 0 };
 
 	for (unsigned i = 0; i < r->n_effects; i++) {
@@ -52,26 +133,26 @@ static void text_records(const struct registry *r, FILE *out)
 		for (unsigned i = 0; r->machines[k] && i < r->machines[k]->n_events; i++)
 			add_record(&s, r->machines[k]->events[i].rec);
 	}
-	for (unsigned i = 0; i < s.n; i++) {
-		const struct rec_desc *d = s.at[i];
-
-		fprintf(out, "record %s %u %s\n", d->name, d->size, tails[d->tail]);
-		for (unsigned f = 0; f < d->n_fields; f++)
-			fprintf(out, "word %s %u %s[%u] %s\n", d->name, d->fields[f].offset,
-				types[d->fields[f].type], d->fields[f].count, d->fields[f].name);
-	}
+	for (unsigned i = 0; i < s.n; i++)
+		text_record(t, s.at[i]);
 }
 
-static void text_effects(const struct registry *r, FILE *out)
+static void text_effects(const struct registry *r, struct text *t)
 {
 	static const char *const follow[] = { "swallow", "mirror" };
 
 	for (unsigned i = 0; i < r->n_effects; i++) {
 		const struct effect_desc *e = &r->effects[i];
 
-		if (e->name)
-			fprintf(out, "effect %u %s %u %s %s\n", e->code, e->name, e->since,
-				follow[e->follow], e->rec->name);
+		if (!e->name)
+			continue;
+		word(t, "effect");
+		number(t, e->code);
+		word(t, e->name);
+		number(t, e->since);
+		word(t, follow[e->follow]);
+		word(t, e->rec->name);
+		end_line(t);
 	}
 }
 
@@ -89,99 +170,131 @@ static const char *event_name(const struct sm_desc *d, uint16_t code)
 	return e ? e->name : "?";
 }
 
-static void text_fields(const struct sm_desc *d, FILE *out)
+/* What lines of states, events and fields begin with. */
+static void numbered(struct text *t, const char *sort, const struct sm_desc *d, unsigned code,
+		     const char *name, unsigned since)
+{
+	word(t, sort);
+	word(t, d->name);
+	number(t, code);
+	word(t, name);
+	number(t, since);
+}
+
+static void text_fields(const struct sm_desc *d, struct text *t)
 {
 	static const char *const types[] = { "bool", "u8", "u16", "u32", "u64", "blob" };
 
 	for (unsigned i = 0; i < d->n_fields; i++) {
 		const struct sm_field *f = &d->fields[i];
 
-		fprintf(out, "field %s %u %s %u %s[%u] %" PRIu64 "\n", d->name, f->id, f->name,
-			f->since, types[f->type], f->count, f->absent);
+		numbered(t, "field", d, f->id, f->name, f->since);
+		type(t, types[f->type], f->count);
+		number(t, f->absent);
+		end_line(t);
 	}
-	for (unsigned i = 0; i < d->n_retired; i++)
-		fprintf(out, "retired %s %u\n", d->name, d->retired[i]);
+	for (unsigned i = 0; i < d->n_retired; i++) {
+		word(t, "retired");
+		word(t, d->name);
+		number(t, d->retired[i]);
+		end_line(t);
+	}
 }
 
-static void text_machine(const struct sm_desc *d, FILE *out)
+static void text_rows(const struct sm_desc *d, struct text *t)
+{
+	for (unsigned i = 0; i < d->n_rows; i++) {
+		const struct sm_row *w = &d->rows[i];
+
+		word(t, "row");
+		word(t, d->name);
+		number(t, w->since);
+		word(t, state_name(d, w->from));
+		word(t, event_name(d, w->on));
+		word(t, w->guard_name);
+		word(t, w->act_name);
+		word(t, state_name(d, w->to));
+		end_line(t);
+	}
+}
+
+static void text_machine(const struct sm_desc *d, struct text *t)
 {
 	static const char *const policies[] = { "ignore", "reject", "defer", "bug" };
 	static const char *const origins[] = { "guest", "host", "operator", "self" };
 
-	fprintf(out, "machine %u %s %u\n", d->kind, d->name, d->capacity);
-	for (unsigned i = 0; i < d->n_states; i++)
-		fprintf(out, "state %s %u %s %u %s\n", d->name, d->states[i].code,
-			d->states[i].name, d->states[i].since, policies[d->states[i].otherwise]);
-	for (unsigned i = 0; i < d->n_events; i++)
-		fprintf(out, "event %s %u %s %u %s %s\n", d->name, d->events[i].code,
-			d->events[i].name, d->events[i].since, origins[d->events[i].origin],
-			d->events[i].rec->name);
-	text_fields(d, out);
-	for (unsigned i = 0; i < d->n_rows; i++) {
-		const struct sm_row *w = &d->rows[i];
+	word(t, "machine");
+	number(t, d->kind);
+	word(t, d->name);
+	number(t, d->capacity);
+	end_line(t);
+	for (unsigned i = 0; i < d->n_states; i++) {
+		const struct sm_state *s = &d->states[i];
 
-		fprintf(out, "row %s %u %s %s %s %s %s\n", d->name, w->since,
-			state_name(d, w->from), event_name(d, w->on), w->guard_name, w->act_name,
-			state_name(d, w->to));
+		numbered(t, "state", d, s->code, s->name, s->since);
+		word(t, policies[s->otherwise]);
+		end_line(t);
+	}
+	for (unsigned i = 0; i < d->n_events; i++) {
+		const struct sm_event_desc *e = &d->events[i];
+
+		numbered(t, "event", d, e->code, e->name, e->since);
+		word(t, origins[e->origin]);
+		word(t, e->rec->name);
+		end_line(t);
+	}
+	text_fields(d, t);
+	text_rows(d, t);
+}
+
+static void text_of(const struct registry *r, struct text *t)
+{
+	t->len = 0;
+	word(t, "level");
+	number(t, r->max_level);
+	end_line(t);
+	text_records(r, t);
+	text_effects(r, t);
+	for (unsigned k = 0; k < LIMIT_KINDS; k++) {
+		if (r->machines[k])
+			text_machine(r->machines[k], t);
 	}
 }
 
 int schema_text(const struct registry *r, FILE *out)
 {
-	fprintf(out, "level %u\n", r->max_level);
-	text_records(r, out);
-	text_effects(r, out);
-	for (unsigned k = 0; k < LIMIT_KINDS; k++) {
-		if (r->machines[k])
-			text_machine(r->machines[k], out);
-	}
+	struct text t;
+
+	text_of(r, &t);
+	fwrite(t.p, 1, t.len, out);
 	return fflush(out) == 0 && !ferror(out) ? 0 : -EIO;
-}
-
-/* The text in memory; the caller frees it. NULL: no memory. */
-static char *text_new(const struct registry *r, size_t *ret_len)
-{
-	char *text = NULL;
-	FILE *out = open_memstream(&text, ret_len);
-
-	if (!out)
-		return NULL;
-	if (schema_text(r, out) < 0) {
-		fclose(out);
-		free(text);
-		return NULL;
-	}
-	fclose(out);
-	return text;
 }
 
 uint64_t schema_hash(const struct registry *r)
 {
-	size_t len;
-	char *text = text_new(r, &len);
-	uint64_t hash = 0;
+	struct text t;
 
-	if (text)
-		hash = XXH3_64bits(text, len);
-	free(text);
-	return hash;
+	text_of(r, &t);
+	return XXH3_64bits(t.p, t.len);
 }
 
 uint64_t schema_hash_once(const struct registry *r)
 {
-	static atomic_flag claimed = ATOMIC_FLAG_INIT;
-	static _Atomic(const struct registry *) known;
-	static uint64_t hash;
-	uint64_t mine;
+	static struct { _Atomic(const struct registry *) of; uint64_t hash; } known[KNOWN];
+	static atomic_uint claimed;
+	uint64_t hash;
+	unsigned i;
 
-	if (atomic_load_explicit(&known, memory_order_acquire) == r)
-		return hash;
-	mine = schema_hash(r);
-	if (!atomic_flag_test_and_set(&claimed)) {
-		hash = mine;
-		atomic_store_explicit(&known, r, memory_order_release);
+	for (i = 0; i < KNOWN; i++)
+		if (atomic_load_explicit(&known[i].of, memory_order_acquire) == r)
+			return known[i].hash;
+	hash = schema_hash(r);
+	i = atomic_load(&claimed) < KNOWN ? atomic_fetch_add(&claimed, 1) : KNOWN;
+	if (i < KNOWN) {
+		known[i].hash = hash;
+		atomic_store_explicit(&known[i].of, r, memory_order_release);
 	}
-	return mine;
+	return hash;
 }
 
 /* ---- check ----------------------------------------------------------------------- */
@@ -368,24 +481,21 @@ int schema_check(const char *golden, const struct registry *r, char *why)
 {
 	char line[LINE];
 	const char *first = golden;
-	size_t len;
-	char *present;
+	struct text present;
 	int e;
 
 	if (!next_line(&first, line) || strncmp(line, "level ", 6) != 0) {
 		snprintf(why, SCHEMA_WHY, "the golden text does not begin with its level");
 		return SCHEMA_E_BROKEN;
 	}
-	present = text_new(r, &len);
-	if (!present)
-		return -ENOMEM;
-	e = check_retired(golden, present, why);
+	text_of(r, &present);
+	add(&present, "", 1);
+	e = check_retired(golden, present.p, why);
 	if (e == 0)
-		e = check_kept(golden, present, why);
+		e = check_kept(golden, present.p, why);
 	if (e == 0)
-		e = check_order(golden, present, why);
+		e = check_order(golden, present.p, why);
 	if (e == 0)
-		e = check_new(golden, present, word_number(line, 2), why);
-	free(present);
+		e = check_new(golden, present.p, word_number(line, 2), why);
 	return e;
 }

@@ -24,15 +24,15 @@ int schema_text(const struct registry *r, FILE *out);
 /* XXH3-64 of the text. */
 uint64_t schema_hash(const struct registry *r);
 
-/* The same for tables that never change, computed once for the first registry
- * that is asked for. Any thread. */
+/* The same for tables that never change, computed once for the first four
+ * registries that are asked for. Any thread. */
 uint64_t schema_hash_once(const struct registry *r);
 
 /* Compares a published text with the present tables. What the golden text
  * holds must still be there, unchanged, in the same order; a field may have
  * become `retired`; all else that is new must have a level above the golden
  * one, or be appended to a record. 0; or SCHEMA_E_BROKEN, and @why (256 bytes)
- * says which rule and where; or -errno. */
+ * says which rule and where. */
 enum { SCHEMA_E_BROKEN = 1, SCHEMA_WHY = 256 };
 int schema_check(const char *golden, const struct registry *r, char *why);
 
