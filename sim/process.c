@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { FIRST_PID = 100 };
 
@@ -83,14 +84,15 @@ enum { HEAP_MAGIC = 0x48454150, HEAP_CLASSES = 48 };
 struct heap_block {
 	struct heap_block *next, **back;
 	uint64_t bytes;
-	uint32_t magic, freed;
+	uint32_t magic, huge;
 };
 _Static_assert(sizeof(struct heap_block) % 16 == 0, "what follows is aligned");
 
 /* Large blocks of processes that ended are used again: a taker needs the same
- * sizes as the one before, and fresh pages cost more than all it does. */
+ * sizes as the one before, and fresh pages cost more than all it does. Of huge
+ * ones little is touched: they are the kernel's zeros each time. */
 static struct { uint64_t bytes; struct heap_block *first; } kept[HEAP_CLASSES];
-enum { KEPT_FROM = 64 << 10 };
+enum { KEPT_FROM = 64 << 10, HUGE_FROM = 1 << 20 };
 
 static struct heap_block *kept_take(uint64_t bytes)
 {
@@ -120,18 +122,27 @@ static bool kept_give(struct heap_block *b)
 	return false;
 }
 
+static struct heap_block *huge_get(size_t bytes)
+{
+	void *at = __real_mmap64(NULL, sizeof(struct heap_block) + bytes, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return at == MAP_FAILED ? NULL : at;
+}
+
 static void *heap_get(size_t bytes, bool zero)
 {
 	struct process *p = process_current();
-	struct heap_block *b = kept_take(bytes);
-	bool fresh = !b;
+	bool huge = zero && bytes >= HUGE_FROM;
+	struct heap_block *b = huge ? huge_get(bytes) : kept_take(bytes);
+	bool fresh = huge || !b;
 
-	if (fresh)
+	if (!b && !huge)
 		b = zero ? __real_calloc(1, sizeof(*b) + bytes) : __real_malloc(sizeof(*b) + bytes);
 	if (!b)
 		return NULL;
-	*b = (struct heap_block){ .bytes = bytes, .magic = HEAP_MAGIC, .next = p->heap,
-				  .back = &p->heap };
+	*b = (struct heap_block){ .bytes = bytes, .magic = HEAP_MAGIC, .huge = huge,
+				  .next = p->heap, .back = &p->heap };
 	if (p->heap)
 		p->heap->back = &b->next;
 	p->heap = b;
@@ -146,7 +157,9 @@ static void heap_put(struct heap_block *b)
 	if (b->next)
 		b->next->back = b->back;
 	b->magic = 0;
-	if (!kept_give(b))
+	if (b->huge)
+		__real_munmap(b, sizeof(*b) + b->bytes);
+	else if (!kept_give(b))
 		__real_free(b);
 }
 
