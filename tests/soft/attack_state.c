@@ -338,7 +338,12 @@ static void lose_primary(struct cycle *c)
 	open_channel(c, c->relid, OTHER_HANDLE);
 	if (dice_once_in(c->dice, 2) && await(c, BUS_OPEN_RESULT, opened))
 		reads(c, 1 + dice_below(c->dice, BUSY_READS));
-	opened = atomic_load(&seen[BUS_OPEN_RESULT]);
+	if (dice_once_in(c->dice, 4))
+		post_words(c, BUS_CLOSE, c->relid, 0);
+	else if (dice_once_in(c->dice, 4))
+		break_ring(c);
+	else if (dice_once_in(c->dice, 4))
+		operation(c, VSTOR_RESET_ADAPTER, 0);
 	post_words(c, BUS_CLOSE, primary, 0);
 	if (dice_once_in(c->dice, 3))
 		return;
@@ -361,6 +366,8 @@ static void above_ready(struct cycle *c, enum height height)
 		break_ring(c);
 	if (height == REVOKED)
 		await(c, BUS_RESCIND, rescinded);
+	if (height == RESETTING && dice_once_in(c->dice, 2))
+		lists(c);
 	if (height == RESETTING)
 		operation(c, VSTOR_RESET_BUS, 0);
 	if (height == DEAF)
