@@ -288,7 +288,8 @@ def main():
         return 0
     result = Result(arguments.record, arguments.seed)
     try:
-        wanted = [(name, file, lambda text=text: text) for name, file, text in known_mutants(bench)]
+        wanted = [(name, file, lambda text=text: text) for name, file, text in known_mutants(bench)
+                  if re.search(arguments.only, name)]
     except Gone as e:
         sys.exit(f'mutants: {e}')
     if arguments.survivors:
