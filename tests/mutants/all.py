@@ -44,7 +44,7 @@ SIM_TARGETS = ['holdfast', 'sim/holdfast-sim', 'sim/sim-a.so', 'sim/sim-b.so', '
                'sim/sim-hostile.so']
 SOFT_TARGETS = ['holdfast', 'holdfast-partition', 'tests/soft/softload', 'tests/soft/softchk']
 STUCK = 240
-FLAGS = ('-O1,-ftrivial-auto-var-init=pattern,-fsanitize=bounds,'
+FLAGS = ('-O1 -ftrivial-auto-var-init=pattern -fsanitize=bounds '
          '-fsanitize-undefined-trap-on-error')
 
 
