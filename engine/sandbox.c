@@ -99,69 +99,74 @@ int sandbox_namespaces(bool read_only)
 	return 0;
 }
 
-/* Loads @filter and lets go of it. */
-static int load(scmp_filter_ctx filter, int error)
+/* A filter that is made: the first error stays, and nothing is added behind it. */
+struct filter {
+	scmp_filter_ctx rules;
+	int error;
+};
+
+static struct filter filter_new(uint32_t otherwise)
 {
-	if (!error)
-		error = seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 1);
-	if (!error)
-		error = seccomp_load(filter);
-	seccomp_release(filter);
-	return error;
+	struct filter f = { .rules = seccomp_init(otherwise) };
+
+	if (!f.rules)
+		f.error = -ENOMEM;
+	return f;
+}
+
+/* @if_arg: of one argument; NULL: whatever they are. */
+static void add(struct filter *f, uint32_t action, int call, const struct scmp_arg_cmp *if_arg)
+{
+	if (!f->error)
+		f->error = seccomp_rule_add_array(f->rules, action, call, if_arg ? 1 : 0, if_arg);
+}
+
+/* Loads it and lets go of it. */
+static int load(struct filter *f)
+{
+	if (!f->error)
+		f->error = seccomp_attr_set(f->rules, SCMP_FLTATR_CTL_NNP, 1);
+	if (!f->error)
+		f->error = seccomp_load(f->rules);
+	seccomp_release(f->rules);
+	return f->error;
 }
 
 int sandbox_forbid(void)
 {
-	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-	int r = filter ? 0 : -ENOMEM;
+	struct filter f = filter_new(SCMP_ACT_ALLOW);
 
-	for (size_t i = 0; i < sizeof(forbidden) / sizeof(forbidden[0]) && !r; i++)
-		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), forbidden[i], 0);
-	if (!r)
-		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,
-				     SCMP_A0(SCMP_CMP_NE, AF_UNIX, 0));
-	if (!r)
-		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-	for (unsigned bit = 0; bit < 32 && !r; bit++) {
+	for (size_t i = 0; i < sizeof(forbidden) / sizeof(forbidden[0]); i++)
+		add(&f, SCMP_ACT_ERRNO(EPERM), forbidden[i], NULL);
+	add(&f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), &SCMP_A0(SCMP_CMP_NE, AF_UNIX, 0));
+	add(&f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), NULL);
+	for (unsigned bit = 0; bit < 32; bit++) {
 		uint64_t flag = UINT64_C(1) << bit;
 
 		if (NEW_NAMESPACES & flag)
-			r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
-					     SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag));
+			add(&f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone),
+			    &SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag));
 	}
-	return load(filter, r);
-}
-
-/* mmap and mprotect without PROT_EXEC; signals to this process only. */
-static int allow_some(scmp_filter_ctx filter)
-{
-	int r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-				 SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-
-	if (!r)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
-				     SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	if (!r)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
-	return r;
+	return load(&f);
 }
 
 int sandbox_allow_only(enum sandbox_set set)
 {
-	scmp_filter_ctx filter;
-	int r = 0;
+	struct filter f;
 
 #ifdef SANDBOX_SANITIZED
 	return 0;
 #endif
 	if (HOLDFAST_COVERAGE)
 		return 0;
-	filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-	if (!filter)
-		return -ENOMEM;
-	for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]) && !r; i++)
+	f = filter_new(SCMP_ACT_ERRNO(EPERM));
+	for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++)
 		if (allowed[i].set == set)
-			r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i].call, 0);
-	return load(filter, r ? r : allow_some(filter));
+			add(&f, SCMP_ACT_ALLOW, allowed[i].call, NULL);
+	/* mmap and mprotect without PROT_EXEC; signals to this process only. */
+	add(&f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), &SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	add(&f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), &SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	add(&f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill),
+	    &SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
+	return load(&f);
 }

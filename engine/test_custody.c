@@ -361,6 +361,25 @@ Test(custody, a_vote_agrees_up_to_a_turn)
 	cr_assert_eq(vote_await(&c, 20, MS), VOTE_E_CLOSED);
 }
 
+static void *agree_late(void *unused)
+{
+	usleep(300000);
+	vote_agree(&c, 11);
+	return unused;
+}
+
+Test(custody, who_sleeps_for_a_vote_is_woken)
+{
+	pthread_t thread;
+
+	voter_is_alive();
+	vote_open(&c, 10);
+	cr_assert_eq(pthread_create(&thread, NULL, agree_late, NULL), 0);
+	cr_assert_eq(vote_await(&c, 11, 60000ull * MS), VOTE_AGREED);
+	pthread_join(thread, NULL);
+	cr_assert(vote_is_open(&c));
+}
+
 Test(custody, a_refusal_and_a_close_cannot_both_win)
 {
 	voter_is_alive();

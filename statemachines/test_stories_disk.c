@@ -3,6 +3,7 @@
 #include "statemachines/bytes.h"
 #include "statemachines/lun.h"
 #include "statemachines/scsi_sense.h"
+#include "statemachines/partition_codes.h"
 #include "statemachines/test_story.h"
 
 #include <criterion/criterion.h>
@@ -272,6 +273,8 @@ static void quarantine_disk(struct story *s)
 	static const uint8_t unmap[10] = { 0x42, [8] = 24 };
 	struct rec_quarantine q = { .code = scsi_EV_DISK_DONE };
 	struct rec_disk_done done = { .result = 4096 };
+	struct rec_serving serving = { .reason = SERVING_DEATH, .slot = 1, .epoch = 2, .level = 1 };
+	const struct storvsp *controller;
 	const struct scsi *r;
 
 	guest_ready(s);
@@ -299,6 +302,15 @@ static void quarantine_disk(struct story *s)
 	guest_srb(s, 1, 4, 0, unmap, sizeof(unmap), 0x2000, 24);
 	RAISE(s, scsi, 0, QUARANTINE, q, NULL, 0);
 	cr_assert_eq(world_live(story_world(s), KIND_scsi), 0);
+	story_say(s, "of an owner that is gone: its controller has one less to wait for");
+	guest_read(s, 5, 0, 8);
+	RAISE(s, servicing, 0, SERVING, serving, "0.1.0-b", 7);
+	controller = world_at(story_world(s), KIND_storvsp, 0);
+	cr_assert_eq(controller->orphans, 1);
+	q = (struct rec_quarantine){ .effect = EFFECT_DISK_SUBMIT };
+	RAISE(s, scsi, 0, QUARANTINE, q, NULL, 0);
+	controller = world_at(story_world(s), KIND_storvsp, 0);
+	cr_assert_eq(controller->orphans, 0);
 }
 
 STORY(quarantine_disk, quarantine_disk)

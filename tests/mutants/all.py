@@ -44,7 +44,7 @@ SIM_TARGETS = ['holdfast', 'sim/holdfast-sim', 'sim/sim-a.so', 'sim/sim-b.so', '
                'sim/sim-hostile.so']
 SOFT_TARGETS = ['holdfast', 'holdfast-partition', 'tests/soft/softload', 'tests/soft/softchk']
 STUCK = 240
-FLAGS = ('-O1,-ftrivial-auto-var-init=pattern,-fsanitize=bounds,'
+FLAGS = ('-O1 -ftrivial-auto-var-init=pattern -fsanitize=bounds '
          '-fsanitize-undefined-trap-on-error')
 
 
@@ -288,7 +288,8 @@ def main():
         return 0
     result = Result(arguments.record, arguments.seed)
     try:
-        wanted = [(name, file, lambda text=text: text) for name, file, text in known_mutants(bench)]
+        wanted = [(name, file, lambda text=text: text) for name, file, text in known_mutants(bench)
+                  if re.search(arguments.only, name)]
     except Gone as e:
         sys.exit(f'mutants: {e}')
     if arguments.survivors:
