@@ -9,6 +9,7 @@
 #include "tests/soft/attack_state.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -20,8 +21,9 @@ enum {
 	HANDLE = 0x5001,
 	OTHER_HANDLE = 0x5002,
 	CONNECTION = 4,
-	PATIENCE_NS = 2000000000,
+	PATIENCE_S = 60,
 	POST_NS = 8000000,
+	SOME_NS = 50000000,
 	BUSY_READS = 96,
 	LISTS = 4,
 	VOLLEY = 40,
@@ -89,12 +91,30 @@ static void on_flag(void *context, uint32_t vp, uint32_t relid)
 	(void)relid;
 }
 
-static bool await(struct cycle *c, uint32_t type, uint32_t before)
+/* What may stay out: the offer of a sub-channel, a rescind. */
+static bool await_some(uint32_t type, uint32_t before)
 {
 	const uint64_t since = softvm_now_ns();
 
 	while (atomic_load(&seen[type]) == before) {
-		if (softvm_now_ns() - since > PATIENCE_NS) {
+		if (softvm_now_ns() - since > SOME_NS)
+			return false;
+		usleep(20);
+	}
+	return true;
+}
+
+/* What is owed. A channel that is taken back is not opened any more. */
+static bool await(struct cycle *c, uint32_t type, uint32_t before)
+{
+	const uint32_t rescinded = atomic_load(&seen[BUS_RESCIND]);
+	const uint64_t since = softvm_now_ns();
+
+	while (atomic_load(&seen[type]) == before) {
+		if (type == BUS_OPEN_RESULT && atomic_load(&seen[BUS_RESCIND]) != rescinded)
+			return false;
+		if (softvm_now_ns() - since > PATIENCE_S * UINT64_C(1000000000)) {
+			fprintf(stderr, "attack: relid %u: no message of type %u\n", c->relid, type);
 			atomic_fetch_add(&c->attack->unanswered, 1);
 			return false;
 		}
@@ -113,7 +133,7 @@ static void post(struct cycle *c, const void *message, uint32_t bytes)
 	attack_count(c->attack, ATTACK_DIRECTED);
 	atomic_fetch_add(&c->attack->by_type[type % ATTACK_TYPES], 1);
 	while (softvm_post(c->attack->vm, 0, CONNECTION, message, bytes, &status) > 0 &&
-	       softvm_now_ns() - since < PATIENCE_NS)
+	       softvm_now_ns() - since < PATIENCE_S * UINT64_C(1000000000))
 		usleep(10);
 }
 
@@ -328,7 +348,7 @@ static void lose_primary(struct cycle *c)
 	uint32_t opened;
 
 	operation(c, VSTOR_SUB_CHANNELS, 1);
-	if (!await(c, BUS_OFFER, offers))
+	if (!await_some(BUS_OFFER, offers))
 		return;
 	c->relid = atomic_load(&sub_relid);
 	c->first_page = SUB_PAGE;
@@ -365,7 +385,7 @@ static void above_ready(struct cycle *c, enum height height)
 	if (height == REVOKING || height == REVOKED)
 		break_ring(c);
 	if (height == REVOKED)
-		await(c, BUS_RESCIND, rescinded);
+		await_some(BUS_RESCIND, rescinded);
 	if (height == RESETTING && dice_once_in(c->dice, 2))
 		lists(c);
 	if (height == RESETTING)
