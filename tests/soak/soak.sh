@@ -24,6 +24,10 @@ a=$1 b=$2 folder=$3
 # SOAK_SIM=0 leaves it out.
 [ "${SOAK_SIM:-1}" = 0 ] || tests/soak/sim.py "$a" "$folder/sim.jsonl"
 
+# Every mutant, and the known mistakes. SOAK_MUTANTS=0 leaves them out.
+[ "${SOAK_MUTANTS:-1}" = 0 ] || tests/mutants/all.py "$(dirname "$a")/mutants-soak" --known \
+	--record "$folder/mutants.jsonl"
+
 # Every allocation and system call fails once. SOAK_FAILING=0 leaves it out.
 [ "${SOAK_FAILING:-1}" = 0 ] || tests/soak/failing.py "$a" "$folder/failing.jsonl"
 
