@@ -18,6 +18,13 @@
 enum { NO_ROW = UINT16_MAX, CODES = 64 };
 _Static_assert((int)LIMIT_STATES <= CODES && (int)LIMIT_EVENTS <= CODES, "small tables");
 
+/* One of those that a message to many was sent to, as they were then. */
+struct target {
+	uint32_t generation;
+	uint16_t index, reserved;
+};
+_Static_assert(sizeof(struct target) == 8, "the next message is aligned");
+
 struct arena {
 	const struct sm_desc *desc;
 	uint8_t *mem;
@@ -460,8 +467,9 @@ void sm_effect(struct sm_cx *cx, uint16_t code, const void *fixed, const void *t
 	w->n_effects++;
 }
 
-static void enqueue(struct world *w, struct sm_ref to, struct sm_ref from, uint16_t event,
-		    const void *fixed, size_t fixed_len, const void *tail, size_t len)
+static struct sm_message *enqueue(struct world *w, struct sm_ref to, struct sm_ref from,
+				  uint16_t event, const void *fixed, size_t fixed_len,
+				  const void *tail, size_t len)
 {
 	struct sm_message *m = (struct sm_message *)(void *)(w->inbox + w->inbox_end);
 	size_t total = fixed_len + len;
@@ -474,6 +482,7 @@ static void enqueue(struct world *w, struct sm_ref to, struct sm_ref from, uint1
 	if (len)
 		memcpy((uint8_t *)(m + 1) + fixed_len, tail, len);
 	w->inbox_end += (uint32_t)sizeof(*m) + padded(total);
+	return m;
 }
 
 static const struct sm_event_desc *event_desc(const struct world *w, uint16_t kind, uint16_t code)
@@ -500,7 +509,19 @@ void sm_post_all(struct sm_cx *cx, uint16_t kind, uint16_t event, const void *fi
 	const struct arena *a = arena_of(cx->world, kind);
 	const struct sm_event_desc *e = event_desc(cx->world, kind, event);
 
-	fact(cx->world->in_step && a && e);
+	struct world *w = cx->world;
+	struct sm_message *m;
+	struct target *t;
+
+	fact(w->in_step && a && e);
+	if (a->live == 0)
+		return;
+	m = enqueue(w, (struct sm_ref){ .kind = kind }, cx->ref, event, fixed, e->rec->size, tail,
+		    len);
+	m->many = a->live;
+	t = (struct target *)(void *)(w->inbox + w->inbox_end);
+	w->inbox_end += (uint32_t)(a->live * sizeof(*t));
+	fact(w->inbox_end <= LIMIT_INBOX_BYTES);
 	for (unsigned i = 0, left = a->live; left; i++) {
 		uint32_t generation;
 
@@ -509,8 +530,7 @@ void sm_post_all(struct sm_cx *cx, uint16_t kind, uint16_t event, const void *fi
 		if (generation == 0)
 			continue;
 		left--;
-		enqueue(cx->world, (struct sm_ref){ kind, (uint16_t)i, generation }, cx->ref,
-			event, fixed, e->rec->size, tail, len);
+		*t++ = (struct target){ .generation = generation, .index = (uint16_t)i };
 	}
 }
 
@@ -745,6 +765,26 @@ static bool deliver(struct world *w, struct sm_cx *cx, uint16_t code, const void
 	return true;
 }
 
+/* As if a message to many had been one to each: nothing could come between. How many. */
+static unsigned deliver_message(struct world *w, struct sm_cx *cx, const struct sm_message *m)
+{
+	const uint8_t *payload = (const uint8_t *)(m + 1);
+	const struct target *t = (const void *)(payload + padded(m->len));
+
+	cx->ref = m->to;
+	cx->from = m->from;
+	if (m->many == 0) {
+		deliver(w, cx, m->event, payload, m->len);
+		return 1;
+	}
+	for (unsigned i = 0; i < m->many; i++) {
+		cx->ref.index = t[i].index;
+		cx->ref.generation = t[i].generation;
+		deliver(w, cx, m->event, payload, m->len);
+	}
+	return m->many;
+}
+
 struct turn world_turn(struct world *w, const struct event *ev)
 {
 	struct sm_cx cx = { .world = w, .epoch = ev->epoch, .time_ns = ev->time_ns,
@@ -767,11 +807,10 @@ struct turn world_turn(struct world *w, const struct event *ev)
 	while (w->inbox_head < w->inbox_end) {
 		const struct sm_message *m = (const void *)(w->inbox + w->inbox_head);
 
-		fact(++steps < LIMIT_TURN_STEPS);
-		w->inbox_head += (uint32_t)sizeof(*m) + padded(m->len);
-		cx.ref = m->to;
-		cx.from = m->from;
-		deliver(w, &cx, m->event, m + 1, m->len);
+		w->inbox_head += (uint32_t)(sizeof(*m) + padded(m->len) +
+					    m->many * sizeof(struct target));
+		steps += deliver_message(w, &cx, m);
+		fact(steps < LIMIT_TURN_STEPS);
 	}
 	w->lane.level = w->raise_to;
 	if (w->inbox_end > w->inbox_used)

@@ -60,10 +60,11 @@ struct event {
 
 /* A message between machines; also an event that was put off, as it lies in
  * sm_head.deferred: payload behind it, padded to 8 bytes. Saved, so the layout
- * is on disk; checked by world_loaded() before anybody walks it. */
+ * is on disk; checked by world_loaded() before anybody walks it. One to @many
+ * names their kind, and who they are stands behind the payload; put off, it is 0. */
 struct sm_message {
 	struct sm_ref to, from;
-	uint16_t event, reserved;
+	uint16_t event, many;
 	uint32_t len;                        /* of the payload */
 };
 
