@@ -446,6 +446,13 @@ unsigned follow_ahead(const struct follower *f)
 	return f->own ? f->own->ahead : 0;
 }
 
+bool follow_lacks(const struct follower *f)
+{
+	uint64_t done = atomic_load_explicit(&f->reader.words->done, memory_order_acquire);
+
+	return world_lane_const(f->world)->seq - follow_ahead(f) < done;
+}
+
 const uint8_t *follow_ahead_at(const struct follower *f, unsigned n, uint32_t *ret_len)
 {
 	*ret_len = f->own->turn[n].len;

@@ -101,6 +101,10 @@ void follow_resume(struct follower *f, const struct custody *c, uint64_t positio
 /* Pending events, from the oldest on, that were stepped by their proposal. The
  * world's sequence is that many turns ahead of the last confirmed one. */
 unsigned follow_ahead(const struct follower *f);
+/* The owner has gone: does the log end before the turn up to which all was performed?
+ * Then a part of it is lost, and who goes on from here would be another machine than
+ * the guest's. */
+bool follow_lacks(const struct follower *f);
 /* Own effects of the @n-th of them. */
 const uint8_t *follow_ahead_at(const struct follower *f, unsigned n, uint32_t *ret_len);
 /* Own effects of the @n-th rejected confirm, oldest first; NULL behind the last. */

@@ -399,6 +399,21 @@ Test(follow, each_turn_is_shown)
 	cr_assert_eq(n_turns, 1);
 }
 
+Test(follow, a_log_that_ends_before_what_was_performed_is_not_whole)
+{
+	struct log_words words;
+	struct toy_logged l = add_one(1);
+
+	log_words_init(&words, 4096);
+	f.reader.words = &words;
+	cr_assert_eq(take(&l), FOLLOW_OK);
+	cr_assert_not(follow_lacks(&f));
+	atomic_store(&words.done, world_lane_const(ours)->seq);
+	cr_assert_not(follow_lacks(&f));
+	atomic_store(&words.done, world_lane_const(ours)->seq + 1);
+	cr_assert(follow_lacks(&f));
+}
+
 Test(follow, a_level_above_ours_ends_it)
 {
 	struct toy_logged l = toy_logged(theirs, toy_EV_RAISE, 2, 0);

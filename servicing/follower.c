@@ -88,6 +88,11 @@ bool follower_take(struct paravisor *p)
 
 	if (!followed(p, "taking over: ", r))
 		return false;
+	if (follow_lacks(&p->follow))
+		return paravisor_failed(p, "taking over: the log ends at turn %" PRIu64 ", but turn %" PRIu64
+					" was performed: a part of it is lost",
+					world_lane_const(p->world)->seq,
+					(uint64_t)atomic_load(&p->c.lane_words[0].done));
 	r = owner_take(&p->c, p->slot, FENCE_NS, &p->epoch);
 	if (r < 0)
 		return paravisor_failed(p, "not named to take over, or an old thread lives: %s",

@@ -221,7 +221,9 @@ static int load(void *user)
 	char *why = user;
 	int r = follow_begin(&f, &c, &program_codec, program_fresh, 0x5A, why);
 
-	return r < 0 ? r : follow_run(&f, UINT64_MAX);
+	if (r == 0)
+		r = follow_run(&f, UINT64_MAX);
+	return r == FOLLOW_OK && follow_lacks(&f) ? FOLLOW_E_DAMAGED : r;
 }
 
 static bool judge(int r, enum target target, bool repaired, struct outcome *o)
