@@ -1,5 +1,6 @@
 /* Guest RAM: bounds of both ranges, refusal without the epoch, iovecs. */
 #include "devices/guestmem.h"
+#include "tests/child.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -70,7 +71,7 @@ Test(guestmem, a_follower_cannot_write)
 	pid_t pid;
 
 	cr_assert_eq(*byte, 0);
-	pid = fork();
+	pid = child_fork();
 	if (pid == 0) {
 		setrlimit(RLIMIT_CORE, &none);
 		signal(SIGSEGV, SIG_DFL);

@@ -4,6 +4,7 @@
 
 #include "devices/test_bed.h"
 #include "statemachines/effects.h"
+#include "tests/child.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -165,7 +166,7 @@ static void dying_taker(unsigned die_at)
 
 static void run_child(void (*body)(unsigned), unsigned arg)
 {
-	pid_t child = fork();
+	pid_t child = child_fork();
 
 	if (child == 0)
 		body(arg);

@@ -4,6 +4,7 @@
 #include "engine/faults.h"
 #include "engine/owner.h"
 #include "engine/vote.h"
+#include "tests/child.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -196,7 +197,7 @@ Test(custody, a_flip_that_nobody_takes_comes_back)
 /* Dies as the owner, with thread 1's mutex in its hands. */
 static void owner_that_dies(void)
 {
-	pid_t child = fork();
+	pid_t child = child_fork();
 	int status;
 
 	cr_assert_geq(child, 0);

@@ -3,6 +3,7 @@
  * next owner recovers from custody. Each input is applied exactly once. */
 #include "engine/lane.h"
 #include "engine/test_kit.h"
+#include "tests/child.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -169,7 +170,7 @@ static bool one_death(unsigned k, unsigned checkpoint_every, unsigned deaths)
 	begin_again();
 	outside->checkpoint_every = checkpoint_every;
 	for (unsigned life = 0; life <= deaths; life++) {
-		pid_t pid = fork();
+		pid_t pid = child_fork();
 
 		if (pid == 0) {
 			outside->calls = 0;
@@ -237,7 +238,7 @@ static unsigned lives(void)
 	int status;
 
 	for (;; deaths++) {
-		pid_t pid = fork();
+		pid_t pid = child_fork();
 
 		if (pid == 0) {
 			outside->calls = 0;

@@ -2,6 +2,7 @@
  * whole processes may do is asked by tests/e2e/soft-sandbox.sh. */
 #include "engine/sandbox.h"
 #include "engine/test_kit.h"
+#include "tests/child.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -15,7 +16,7 @@
 /* A child that is content with what @asks finds. */
 static void in_child(bool (*asks)(void))
 {
-	pid_t child = fork();
+	pid_t child = child_fork();
 	int status;
 
 	cr_assert_geq(child, 0);

@@ -1,5 +1,6 @@
 /* The archive: append, read, go on after a death, gaps, retention, a full map. */
 #include "persist/archive.h"
+#include "tests/child.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -160,7 +161,7 @@ Test(archive, a_writer_goes_on_where_it_ended)
 Test(archive, a_killed_writer_lost_only_what_was_staged)
 {
 	uint64_t held;
-	pid_t pid = fork();
+	pid_t pid = child_fork();
 
 	cr_assert_geq(pid, 0);
 	if (pid == 0) {

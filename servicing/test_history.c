@@ -10,6 +10,7 @@
 #include "persist/codec.h"
 #include "persist/toys.h"
 #include "servicing/breaks.h"
+#include "tests/child.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -173,7 +174,7 @@ static FILE *input;              /* of the next command; NULL: none */
 
 static pid_t spawn(int (*command)(int, char **), char *const *argv, int argc, int out)
 {
-	pid_t pid = fork();
+	pid_t pid = child_fork();
 
 	cr_assert_geq(pid, 0);
 	if (pid)

@@ -14,6 +14,7 @@
 #include "statemachines/variant.h"
 #include "statemachines/vmbus.h"
 #include "statemachines/vmbus_msg.h"
+#include "tests/child.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -371,7 +372,7 @@ static bool try_states(struct world *w, const struct aim *aim, struct progress *
 		p->next = 0;
 		p->taken = false;
 		for (unsigned n = 0; n < TRIES && p->next < DRAWS && !p->taken; n++) {
-			pid_t child = fork();
+			pid_t child = child_fork();
 			int status;
 
 			cr_assert_geq(child, 0);

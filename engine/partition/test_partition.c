@@ -1,6 +1,7 @@
 /* Parts of the partition against a buffer as guest RAM and a back end that
  * only notes what it is told. */
 #include "engine/partition/partition.h"
+#include "tests/child.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -331,7 +332,7 @@ enum { OWNER = 3, LOOKS = 12, LIMIT_MS = 4 };
 /* An owner that does nothing at all. */
 static pid_t begin_watch(uint64_t watchdog_ns)
 {
-	pid_t pid = fork();
+	pid_t pid = child_fork();
 
 	if (pid == 0) {
 		pause();

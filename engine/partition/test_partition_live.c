@@ -3,6 +3,7 @@
  * a /dev/kvm a small long-mode guest. */
 #include "engine/custody.h"
 #include "engine/partition/control.h"
+#include "tests/child.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -61,7 +62,7 @@ static bool start(const char *backend, const char *wish, const char *cmdline)
 	snprintf(live.dir, sizeof(live.dir), "/tmp/partition-XXXXXX");
 	cr_assert_not_null(mkdtemp(live.dir));
 	cr_assert_eq(pipe(pipe_fd), 0);
-	live.pid = fork();
+	live.pid = child_fork();
 	if (live.pid == 0)
 		exec_partition(backend, wish, cmdline, pipe_fd[1]);
 	close(pipe_fd[1]);
