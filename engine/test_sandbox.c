@@ -7,9 +7,9 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/prctl.h>
-#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 
@@ -94,7 +94,8 @@ static bool calls_are_forbidden(void)
 {
 	if (sandbox_privileges() || sandbox_forbid())
 		return false;
-	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0 || errno != EPERM)
+	/* Without the filter, these need no privilege. ptrace is left to sanitizers. */
+	if (process_vm_readv(getpid(), NULL, 0, NULL, 0, 0) == 0 || errno != EPERM)
 		return false;
 	if (unshare(CLONE_FS) == 0 || errno != EPERM)
 		return false;
