@@ -2,7 +2,7 @@
 """Many seeds of `holdfast sim`, in batches; a batch that held is one line of the
 record file, so that a run that was interrupted goes on where it stopped.
 
-usage: sim.py BUILD RECORD [--events TOTAL] [--seeds TOTAL] [--check]
+usage: sim.py BUILD RECORD [--events TOTAL] [--seeds TOTAL] [--jobs N] [--check]
 
 Every tenth batch has the hostile guest. At the end the record must hold, for this
 commit, the events and seeds asked for, one kill in a thousand events, one
@@ -10,6 +10,8 @@ replacement in ten thousand, and each kind of fault at least once: a kind with 0
 was not tested. --check only looks at the record."""
 import argparse
 import collections
+import concurrent.futures
+import itertools
 import json
 import os
 import subprocess
@@ -72,6 +74,34 @@ def judge(total, want):
     return 1 if wrong else 0
 
 
+def is_enough(a, rows):
+    total = summary(rows)
+    return total['events'] >= a.events and total['seeds'] >= a.seeds
+
+
+def run_batches(a, mark, rows):
+    """Adds to @rows and to the record until they are enough. False: one did not hold."""
+    had = {r['batch'] for r in rows}
+    numbers = (n for n in itertools.count() if n not in had)
+    running, held = {}, True
+    with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
+        while running or (held and not is_enough(a, rows)):
+            while held and len(running) < a.jobs and not is_enough(a, rows):
+                number = next(numbers)
+                running[pool.submit(run_batch, a.build, number)] = number
+            done, _ = concurrent.futures.wait(
+                running, return_when=concurrent.futures.FIRST_COMPLETED)
+            for batch in done:
+                number, row = running.pop(batch), batch.result()
+                if row is None:
+                    print(f'sim: batch {number} did not hold')
+                    held = False
+                    continue
+                record.add(a.record, mark, row, TREE)
+                rows.append(row)
+    return held
+
+
 def kinds():
     """The words of sim/faults.def."""
     with open('sim/faults.def', encoding='ascii') as f:
@@ -85,22 +115,14 @@ def main():
     p.add_argument('record')
     p.add_argument('--events', type=int, default=10**9)
     p.add_argument('--seeds', type=int, default=10**4)
+    p.add_argument('--jobs', type=int, default=os.cpu_count(), help='batches at a time')
     p.add_argument('--check', action='store_true')
     a = p.parse_args()
     mark = record.mark()
     rows = record.rows(a.record, mark, TREE)
-    number = max((r['batch'] for r in rows), default=-1) + 1
-    total = summary(rows)
-    while not a.check and (total['events'] < a.events or total['seeds'] < a.seeds):
-        row = run_batch(a.build, number)
-        if row is None:
-            print(f'sim: batch {number} did not hold')
-            return 1
-        record.add(a.record, mark, row, TREE)
-        rows.append(row)
-        total = summary(rows)
-        number += 1
-    return judge(total, {'events': a.events, 'seeds': a.seeds, 'kinds': kinds()})
+    if not a.check and not run_batches(a, mark, rows):
+        return 1
+    return judge(summary(rows), {'events': a.events, 'seeds': a.seeds, 'kinds': kinds()})
 
 
 sys.exit(main())
