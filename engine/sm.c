@@ -1,6 +1,8 @@
 /* Lookups in a machine's tables. */
 #include "engine/world.h"
 
+#include <string.h>
+
 const struct sm_state *sm_state_find(const struct sm_desc *d, uint16_t code)
 {
 	for (unsigned i = 0; i < d->n_states; i++)
@@ -30,4 +32,32 @@ unsigned sm_desc_level(const struct sm_desc *d)
 	for (unsigned i = 0; i < d->n_rows; i++)
 		level = d->rows[i].since > level ? d->rows[i].since : level;
 	return level;
+}
+
+void sm_field_set(const struct sm_field *f, void *self, unsigned n, uint64_t v)
+{
+	char *p = (char *)self + f->offset;
+	uint32_t u32 = (uint32_t)v;
+	uint16_t u16 = (uint16_t)v;
+	uint8_t u8 = (uint8_t)v;
+	bool b = v != 0;
+
+	switch (f->type) {
+	case SM_T_bool:
+		memcpy(p + n * sizeof(b), &b, sizeof(b));
+		break;
+	case SM_T_u8:
+		memcpy(p + n, &u8, sizeof(u8));
+		break;
+	case SM_T_u16:
+		memcpy(p + n * sizeof(u16), &u16, sizeof(u16));
+		break;
+	case SM_T_u32:
+	case SM_T_blob:
+		memcpy(p + n * sizeof(u32), &u32, sizeof(u32));
+		break;
+	case SM_T_u64:
+		memcpy(p + n * sizeof(v), &v, sizeof(v));
+		break;
+	}
 }

@@ -50,6 +50,8 @@ static void add(struct sm_cx *cx)
 		toy_bug();
 	memmove(t->last, t->last + 1, sizeof(t->last) - sizeof(t->last[0]));
 	t->last[3] = (uint16_t)a->amount;
+	t->gold++;
+	sm_blob_append(cx, &t->ingot, cx->tail, cx->tail_len);
 	sm_blob_append(cx, &t->list, cx->tail, cx->tail_len);
 	sm_effect(cx, TOY_COUNTED, &out, cx->tail, cx->tail_len);
 }

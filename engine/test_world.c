@@ -138,6 +138,28 @@ Test(world, blobs_grow_read_and_are_given_back)
 	cr_assert_eq(world_blob_room(w), before);
 }
 
+/* Two processes have counted differently below the level; from it on they are alike. */
+Test(world, fields_of_a_level_begin_at_its_raise)
+{
+	const struct toy *t;
+
+	toy_turn(w, 0, toy_EV_TURN_ON, 0, "");
+	toy_turn(w, 0, toy_EV_ADD, 5, "abc");
+	toy_turn(w, 0, toy_EV_ADD, 5, "abc");
+	t = toy_at(w, 0);
+	cr_assert_eq(t->gold, 2);
+	cr_assert_neq(t->ingot, 0);
+	toy_turn(w, 0, toy_EV_RAISE, 2, "");
+	cr_assert_eq(world_lane_const(w)->level, 2);
+	cr_assert_eq(t->gold, 7, "as if it had been absent");
+	cr_assert_eq(t->ingot, 0);
+	cr_assert_eq(t->total, 10);
+	toy_turn(w, 0, toy_EV_ADD, 5, "abc");
+	toy_turn(w, 0, toy_EV_RAISE, 2, "");
+	cr_assert_eq(t->gold, 8, "a level that is in force is not raised");
+	cr_assert_neq(t->ingot, 0);
+}
+
 Test(world, what_is_above_the_level_does_nothing)
 {
 	toy_turn(w, 0, toy_EV_TURN_ON, 0, "");

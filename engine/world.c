@@ -785,6 +785,36 @@ static unsigned deliver_message(struct world *w, struct sm_cx *cx, const struct 
 	return m->many;
 }
 
+/* Below its level, who knows a field may write it, and nobody compares it: its value
+ * depends on which processes have stepped what. At its level it begins as if an older
+ * writer had lacked it, in each world alike. */
+static void begin_fields(struct world *w, void *self, const struct sm_desc *d)
+{
+	for (unsigned i = 0; i < d->n_fields; i++) {
+		const struct sm_field *f = &d->fields[i];
+
+		if (f->since <= w->lane.level || f->since > w->raise_to)
+			continue;
+		for (unsigned n = 0; n < f->count; n++) {
+			if (f->type == SM_T_blob)
+				blobs_free(&w->blobs, *(sm_blob *)(void *)((uint8_t *)self + f->offset));
+			sm_field_set(f, self, n, f->type == SM_T_blob ? 0 : f->absent);
+		}
+	}
+}
+
+static void raise_level(struct world *w)
+{
+	for (unsigned k = 0; k < LIMIT_KINDS; k++) {
+		struct arena *a = &w->arena[k];
+
+		for (unsigned i = 0; i < a->used; i++)
+			if (head_at(a, i)->generation)
+				begin_fields(w, head_at(a, i), a->desc);
+	}
+	w->lane.level = w->raise_to;
+}
+
 struct turn world_turn(struct world *w, const struct event *ev)
 {
 	struct sm_cx cx = { .world = w, .epoch = ev->epoch, .time_ns = ev->time_ns,
@@ -812,7 +842,8 @@ struct turn world_turn(struct world *w, const struct event *ev)
 		steps += deliver_message(w, &cx, m);
 		fact(steps < LIMIT_TURN_STEPS);
 	}
-	w->lane.level = w->raise_to;
+	if (w->raise_to != w->lane.level)
+		raise_level(w);
 	if (w->inbox_end > w->inbox_used)
 		w->inbox_used = w->inbox_end;
 	if (w->effects_bytes > w->effects_used)

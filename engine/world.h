@@ -131,6 +131,8 @@ void world_watch_set(struct world *w, world_watch *fn, void *user);
 /* Lookups in the tables; NULL when there is none. */
 const struct sm_state *sm_state_find(const struct sm_desc *d, uint16_t code);
 const struct sm_event_desc *sm_event_find(const struct sm_desc *d, uint16_t code);
+/* Element @n of @f in the instance @self, cut to its width; a blob: the handle. */
+void sm_field_set(const struct sm_field *f, void *self, unsigned n, uint64_t value);
 /* Highest `since` in the description. */
 unsigned sm_desc_level(const struct sm_desc *d);
 

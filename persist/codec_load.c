@@ -112,34 +112,6 @@ static bool load_blob(struct load *l, const char *what, sm_blob *ret)
 	return true;
 }
 
-static void store(const struct sm_field *f, void *self, unsigned n, uint64_t v)
-{
-	char *p = (char *)self + f->offset;
-	uint32_t u32 = (uint32_t)v;
-	uint16_t u16 = (uint16_t)v;
-	uint8_t u8 = (uint8_t)v;
-	bool b = v != 0;
-
-	switch (f->type) {
-	case SM_T_bool:
-		memcpy(p + n * sizeof(b), &b, sizeof(b));
-		break;
-	case SM_T_u8:
-		memcpy(p + n, &u8, sizeof(u8));
-		break;
-	case SM_T_u16:
-		memcpy(p + n * sizeof(u16), &u16, sizeof(u16));
-		break;
-	case SM_T_u32:
-	case SM_T_blob:
-		memcpy(p + n * sizeof(u32), &u32, sizeof(u32));
-		break;
-	case SM_T_u64:
-		memcpy(p + n * sizeof(v), &v, sizeof(v));
-		break;
-	}
-}
-
 static bool load_value(struct load *l, const struct sm_field *f, void *self, unsigned n)
 {
 	static const uint64_t max[] = {
@@ -161,7 +133,7 @@ static bool load_value(struct load *l, const struct sm_field *f, void *self, uns
 	} else if (!take_uint(l, NULL, max[f->type], &v)) {
 		return false;
 	}
-	store(f, self, n, v);
+	sm_field_set(f, self, n, v);
 	return true;
 }
 
@@ -207,7 +179,7 @@ static void set_absent(const struct codec_order *o, void *self)
 		const struct sm_field *f = o->field[i];
 
 		for (unsigned n = 0; f->absent && f->type != SM_T_blob && n < f->count; n++)
-			store(f, self, n, f->absent);
+			sm_field_set(f, self, n, f->absent);
 	}
 }
 

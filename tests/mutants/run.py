@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from known import LOG
-from tree import Gone, Tree
+from tree import TOP, Gone, Tree
 
 TESTS = ['log', 'world', 'lane']
 # Without the loop (libev), the sandbox (libseccomp), and what only a build that counts has.
@@ -22,7 +22,7 @@ def build_and_run(tree):
     for test in TESTS:
         program = os.path.join(tree, 'test_' + test)
         sources = [f'engine/test_{test}.c', *parts]
-        subprocess.run(['gcc', '-std=c17', '-D_GNU_SOURCE', '-O1', '-I.', *sources, '-o', program,
+        subprocess.run(['gcc', '-std=c17', '-D_GNU_SOURCE', '-O1', '-I.', f'-I{TOP}', *sources, '-o', program,
                         '-lcriterion', '-lxxhash', '-luring', '-pthread'], cwd=tree, check=True)
         try:
             r = subprocess.run([program], cwd=tree, stdout=subprocess.DEVNULL,
