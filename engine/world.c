@@ -792,12 +792,13 @@ static void begin_fields(struct world *w, void *self, const struct sm_desc *d)
 {
 	for (unsigned i = 0; i < d->n_fields; i++) {
 		const struct sm_field *f = &d->fields[i];
+		sm_blob *blob = (sm_blob *)(void *)((uint8_t *)self + f->offset);
 
 		if (f->since <= w->lane.level || f->since > w->raise_to)
 			continue;
 		for (unsigned n = 0; n < f->count; n++) {
 			if (f->type == SM_T_blob)
-				blobs_free(&w->blobs, *(sm_blob *)(void *)((uint8_t *)self + f->offset));
+				blobs_free(&w->blobs, blob[n]);
 			sm_field_set(f, self, n, f->type == SM_T_blob ? 0 : f->absent);
 		}
 	}
