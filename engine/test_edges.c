@@ -182,6 +182,7 @@ Test(edges, a_row_above_the_level_is_passed_over)
 	struct sm_row rows[16];
 
 	changed = toy_sm;
+	cr_assert_leq(toy_sm.n_rows, ARRAY_LEN(rows));
 	memcpy(rows, toy_sm.rows, toy_sm.n_rows * sizeof(rows[0]));
 	rows[0].since = 2;
 	with_changed(rows);
@@ -360,6 +361,7 @@ Test(edges, rows_that_name_nothing_are_found)
 	struct sm_row rows[16];
 	struct sm_desc d = toy_sm;
 
+	cr_assert_leq(toy_sm.n_rows, ARRAY_LEN(rows));
 	memcpy(rows, toy_sm.rows, toy_sm.n_rows * sizeof(rows[0]));
 	d.rows = rows;
 	rows[0].from = 99;
@@ -376,14 +378,16 @@ Test(edges, rows_that_name_nothing_are_found)
 
 Test(edges, fields_out_of_order_or_over_each_other_are_found)
 {
-	struct sm_field fields[4];
+	struct sm_field fields[16];
+	const size_t bytes = toy_sm.n_fields * sizeof(fields[0]);
 	struct sm_desc d = toy_sm;
 
-	memcpy(fields, toy_sm.fields, sizeof(fields));
+	cr_assert_leq(bytes, sizeof(fields));
+	memcpy(fields, toy_sm.fields, bytes);
 	d.fields = fields;
 	fields[2].id = fields[1].id;
 	cr_assert_gt(lint(&d), 0);
-	memcpy(fields, toy_sm.fields, sizeof(fields));
+	memcpy(fields, toy_sm.fields, bytes);
 	fields[1].offset = fields[0].offset;
 	cr_assert_gt(lint(&d), 0);
 }
