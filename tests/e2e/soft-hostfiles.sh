@@ -19,8 +19,8 @@ boot() {
 	local seconds=$1 disks=()
 	shift
 	for d in "$@"; do disks+=(--disk "$d"); done
-	rm -rf "$STATE"
-	"$A" run --backend soft --kernel "$SOFTLOAD" --cmdline "load depth=8 channels=1 seconds=$seconds region=8M report=$REPORT" \
+	rm -rf "$STATE" enough
+	"$A" run --backend soft --kernel "$SOFTLOAD" --cmdline "load depth=8 channels=1 seconds=$seconds region=8M until=$WORK/enough report=$REPORT" \
 		--vps 1 --memory 64M --state "$STATE" "${disks[@]}" >console 2>&1 </dev/null &
 	RUN_PID=$!
 	for _ in $(seq 200); do
@@ -33,10 +33,18 @@ boot() {
 	fail "the VM does no I/O"
 }
 
-# ends_badly WHAT [mismatches]: the load of that guest failed, by errors and by
-# nothing else but, where the file has lost its data, that.
+noticed() { grep -q -a 'request failed' "$STATE/guest.log"; }
+
+# ends_badly WHAT [mismatches]: the load of that guest meets errors, and is told to
+# end then; it failed by them and by nothing else but, where the file has lost its
+# data, that.
 ends_badly() {
+	for _ in $(seq 600); do
+		! noticed || break
+		sleep 0.05
+	done
 	lives "$1"
+	touch enough
 	if wait "$RUN_PID"; then fail "$1: the guest did not notice"; fi
 	RUN_PID=
 	python3 - "$REPORT" "$@" <<'P' || fail "$1: $(cat "$REPORT")"
@@ -50,29 +58,31 @@ print(f"{sys.argv[2]}: {v['failed']} requests failed, {v['ops']} in all; nothing
 P
 }
 
-# The guest's writes make the file long again at once: a read that finds its end
-# is a matter of microseconds, so it is cut often.
+# The guest's writes make the file long again at once: a read that finds its end is a
+# matter of microseconds, so it is cut until one has.
 truncate -s 16M shrinks
-boot 3 shrinks
-for _ in $(seq 50); do
+boot 100 shrinks
+for _ in $(seq 500); do
 	truncate -s 0 shrinks
+	! noticed || break
 	sleep 0.01
 done
 truncate -s 16M shrinks
 ends_badly "cut to nothing and made long again" mismatches
 
 truncate -s 16M gone
-boot 2 gone
+boot 100 gone
 rm gone
-sleep 0.2
+sleep 1
 lives "removed"
+touch enough
 wait_vm
 echo "removed: the guest goes on"
 
 mkdir full
 mount -t tmpfs -o size=2m tmpfs full && trap 'umount -l "$WORK/full"; cleanup' EXIT
 truncate -s 16M full/sparse
-boot 3 full/sparse
+boot 100 full/sparse
 ends_badly "no space left"
 
 # A loop device answers EIO where its own file has no space.
@@ -80,18 +90,19 @@ rm full/sparse
 truncate -s 16M full/backing
 if loop=$(losetup -f --show full/backing 2>/dev/null); then
 	trap 'losetup -d "$loop"; umount -l "$WORK/full"; cleanup' EXIT
-	boot 3 "$loop"
+	boot 100 "$loop"
 	ends_badly "a block device that answers EIO" mismatches
 else
 	echo "a block device that answers EIO: not tried, there is no loop device"
 fi
 
 truncate -s 16M well other
-boot 14 well
+boot 100 well
 printf 'no program' >text
 "$ROOT/tests/e2e/hostile_client.py" "$STATE" "${SEED:-1}" "${MAD_SECONDS:-6}" other /dev/null text "$WORK" /proc/self/mem "$A" ||
 	fail "the partition did not live"
 owner=$(field paravisor_pid "$("$A" list --state "$STATE")") # it may have asked for a replacement
 lives "a mad client"
+touch enough
 wait_vm
 echo "the load beside it was content"
