@@ -78,7 +78,8 @@ struct sm_field {
 	enum sm_type type;
 	uint16_t count;                    /* > 1: an array */
 	uint32_t offset;
-	uint64_t absent;                   /* value when an older writer lacked it */
+	uint64_t absent;                   /* value when an older writer lacked it, and
+					    * at the raise to its level */
 	const char *name, *doc;
 };
 struct sm_row {
@@ -168,7 +169,7 @@ size_t sm_blob_read(const struct sm_cx *cx, sm_blob b, size_t offset, void *dst,
 
 /* The level in force: what is above it may be written but decides nothing. */
 unsigned sm_level(const struct sm_cx *cx);
-/* Raises it, from the next turn on. Never lowers: fact(). In a build that does
+/* Raises it, from the next turn on; fields of the new levels begin then. Never lowers: fact(). In a build that does
  * not serve @level it stays, and a follower stops there (world_beyond()). */
 void sm_raise_level(struct sm_cx *cx, unsigned level);
 

@@ -508,7 +508,6 @@ void sm_post_all(struct sm_cx *cx, uint16_t kind, uint16_t event, const void *fi
 {
 	const struct arena *a = arena_of(cx->world, kind);
 	const struct sm_event_desc *e = event_desc(cx->world, kind, event);
-
 	struct world *w = cx->world;
 	struct sm_message *m;
 	struct target *t;

@@ -59,24 +59,13 @@ static void append(uint16_t type, const struct event *ev, const void *bytes, uin
 void story_turn(void *user, struct event *ev)
 {
 	static uint8_t confirm[sizeof(struct log_confirm) + LIMIT_TURN_BYTES];
-	const struct lane_state *l = world_lane_const(user);
-	struct log_confirm head;
-	uint32_t at = 0, n = 0;
-	struct effect e;
-	struct turn t;
-	bool bad;
+	const struct turn t = answers_turn(&answers, &fuzz_program, user, ev);
+	const struct log_confirm head = { t.n_effects, t.bytes };
 
-	ev->seq = l->seq + 1;
-	ev->time_ns += l->time_ns;
-	ev->epoch = 1;
 	append(LOG_EVENT, ev, ev->payload, ev->len);
-	t = world_turn(user, ev);
-	head = (struct log_confirm){ t.n_effects, t.bytes };
 	memcpy(confirm, &head, sizeof(head));
 	memcpy(confirm + sizeof(head), t.effects, t.bytes);
 	append(LOG_CONFIRM, ev, confirm, (uint32_t)sizeof(head) + t.bytes);
-	while (effect_next(&fuzz_program, t.effects, t.bytes, ev->seq, &at, &n, &e, &bad))
-		answers_take(&answers, &fuzz_program, &e);
 	if (ev->seq == 8 || ev->seq == 20)
 		if (slot_write(&c, &codec, user, &writer))
 			exit(1);
