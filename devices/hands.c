@@ -157,7 +157,6 @@ int hands_rebuild(struct hands *h, const struct world *w)
 	h->to_consume = h->to_publish = h->to_signal = (struct channels){ 0 };
 	h->next_channel = 0;
 	h->any_posted = h->any_replies = h->any_inbox = h->any_console = h->any_cq = false;
-	h->cq_ready = true;
 	h->held = h->kick_part = false;
 	h->n_answers = 0;
 	h->answer_bytes = 0;
@@ -231,16 +230,23 @@ static bool kick_sabotaged(struct hands *h)
 	if (!sabotage_deaf())
 		return false;
 	h->ready = (struct channels){ 0 };
-	h->cq_ready = false;
 	return true;
 }
 #endif
 
-void hands_kick_all(struct hands *h, const struct world *w)
+void hands_look_everywhere(struct hands *h)
 {
-	(void)w;
 #if HOLDFAST_SABOTAGE
 	if (atomic_load(&h->c->h->takeovers) > 1 && kick_sabotaged(h))
+		return;
+#endif
+	h->ready = h->mapped;
+}
+
+void hands_kick_all(struct hands *h)
+{
+#if HOLDFAST_SABOTAGE
+	if (atomic_load(&h->c->h->takeovers) > 1 && sabotage_deaf())
 		return;
 #endif
 	for (uint32_t i = channels_next(&h->mapped, 0); i < LIMIT_CHANNELS;
@@ -248,8 +254,6 @@ void hands_kick_all(struct hands *h, const struct world *w)
 		channels_add(&h->to_signal, i);
 	chan_signal_all(h, true);
 	hands_ring(h->part_fd);
-	h->ready = h->mapped;
-	h->cq_ready = true;
 }
 
 unsigned hands_requests_of(const struct hands *h, uint32_t epoch)

@@ -42,14 +42,18 @@ void hands_warm(struct hands *h, bool soon);
  * ring headers, the declared-state page. 0 or a negative errno. */
 int hands_take_over(struct hands *h, const struct world *w);
 
-/* After redo: every flag set, every VP and the partition signalled, without
- * looking first; then every source is drained without waiting. */
-void hands_kick_all(struct hands *h, const struct world *w);
+/* After redo: the next hands_collect() looks at every source, whether somebody
+ * rang or not. */
+void hands_look_everywhere(struct hands *h);
+
+/* After a take-over, behind its first batch: every flag set, every VP and the
+ * partition signalled, without looking first. */
+void hands_kick_all(struct hands *h);
 
 /* One effect. @redo: only what its target says was not applied. */
 void hands_perform(struct hands *h, const struct effect *e, bool redo);
 
-/* The batch's effects were all performed: publish, signal, submit, kick. */
+/* The batch's effects were all performed: publish, submit, signal, kick. */
 void hands_flush(struct hands *h);
 
 /* Offers at most @max events to @l by lane_offer(); returns how many. Sources

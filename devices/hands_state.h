@@ -86,7 +86,6 @@ struct hands {
 	uint64_t take_posted, take_replies, take_inbox, take_console, take_cq;
 	bool any_posted, any_replies, any_inbox, any_console, any_cq;
 
-	bool cq_ready;                /* completions may lie there */
 	bool held;                    /* a source has more than there is room for */
 	bool kick_part;               /* at the flush */
 	struct timer timer[TIMERS_MAX];

@@ -141,7 +141,8 @@ static uint64_t message_cost(const struct wire_posted *m)
 /* A guest that posts without end takes only its share from its own I/O. */
 static unsigned message_share(const struct collector *c)
 {
-	bool others = c->h->cq_ready || channels_next(&c->h->ready, 0) < LIMIT_CHANNELS;
+	bool others = uring_has(&c->h->uring, c->state->source_pos[SOURCE_CQ]) ||
+		      channels_next(&c->h->ready, 0) < LIMIT_CHANNELS;
 
 	return others ? (c->left + MESSAGE_SHARE - 1) / MESSAGE_SHARE : c->left;
 }
@@ -410,8 +411,6 @@ static void collect_completions(struct collector *c)
 	unsigned max = rings && c->left > 1 ? c->left / 2 : c->left;
 	struct uring_completion done;
 
-	if (!h->cq_ready)
-		return;
 	while (uring_peek(&h->uring, pos, &done)) {
 		struct rec_disk_done r = { .generation = done.generation,
 					   .result = (uint32_t)done.result };
@@ -429,7 +428,6 @@ static void collect_completions(struct collector *c)
 		h->take_cq = ++pos;
 		h->any_cq = true;
 	}
-	h->cq_ready = false;
 }
 
 /* ---- rings -------------------------------------------------------------- */
@@ -621,9 +619,7 @@ void hands_readable(struct hands *h, int fd)
 	if (sabotage_deaf())
 		return;
 #endif
-	if (h->row_role[row] == ROW_CQ)
-		h->cq_ready = true;
-	else if (h->row_role[row] == ROW_DOOR && channels_has(&h->mapped, h->row_door[row]))
+	if (h->row_role[row] == ROW_DOOR && channels_has(&h->mapped, h->row_door[row]))
 		channels_add(&h->ready, h->row_door[row]);
 }
 
@@ -650,12 +646,18 @@ unsigned hands_fds(const struct hands *h, int *fds, unsigned max)
 	return n;
 }
 
+static bool completions_lie(const struct hands *h)
+{
+	return h->world && h->uring.mapped &&
+	       uring_has(&h->uring, world_lane_const(h->world)->source_pos[SOURCE_CQ]);
+}
+
 double hands_patience(const struct hands *h)
 {
 	const double soon = 1e-3, long_time = 1.0;
 	uint64_t next, now;
 
-	if (h->held || h->cq_ready || uring_waiting(&h->uring) ||
+	if (h->held || completions_lie(h) || uring_waiting(&h->uring) ||
 	    channels_next(&h->ready, 0) < LIMIT_CHANNELS)
 		return soon;
 	next = timers_next(h);

@@ -316,8 +316,9 @@ void hands_perform(struct hands *h, const struct effect *e, bool redo)
 void hands_flush(struct hands *h)
 {
 	chan_publish_all(h);
-	chan_signal_all(h, false);
+	/* The disk first: a guest that is woken may take this processor at once. */
 	uring_enter(&h->uring);
+	chan_signal_all(h, false);
 	if (declared_commit(&h->declared, h->c->declared))
 		h->kick_part = true;
 	if (h->kick_part)

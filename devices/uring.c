@@ -199,11 +199,16 @@ static const struct io_uring_cqe *cqe_at(const struct uring *u, uint32_t positio
 	return &u->ring.cq.cqes[position & *u->ring.cq.kring_mask];
 }
 
+bool uring_has(const struct uring *u, uint64_t position)
+{
+	return (uint32_t)position != __atomic_load_n(u->ring.cq.ktail, __ATOMIC_ACQUIRE);
+}
+
 bool uring_peek(const struct uring *u, uint64_t position, struct uring_completion *ret)
 {
 	const struct io_uring_cqe *cqe;
 
-	if ((uint32_t)position == __atomic_load_n(u->ring.cq.ktail, __ATOMIC_ACQUIRE))
+	if (!uring_has(u, position))
 		return false;
 	cqe = cqe_at(u, (uint32_t)position);
 	ret->slot = (uint32_t)cqe->user_data;

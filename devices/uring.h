@@ -71,6 +71,7 @@ struct uring_completion {
 	int32_t result;
 };
 bool uring_peek(const struct uring *u, uint64_t position, struct uring_completion *ret);
+bool uring_has(const struct uring *u, uint64_t position);
 /* All before @position are in the log: the kernel may reuse their places. Their
  * slots are emptied. */
 void uring_taken(struct uring *u, uint64_t position);

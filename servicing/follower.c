@@ -12,6 +12,7 @@
 #include "statemachines/servicing.h"
 
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@ enum {
 	LEAK_BYTES = 4 << 20,     /* a follower allocates nothing: what grows so much, leaks */
 	LEAK_POLLS = 256,
 	MIRROR_TURNS = 4096,      /* the hands are derived again so often */
+	SPIN_NS = 2000000,        /* by then a successor that is ready has the guest, mostly */
 	IDLE_POLLS = 64,          /* without news before it looks less often */
 	IDLE_POLL_NS = 1000000,
 };
@@ -133,6 +135,7 @@ bool follower_accept(struct paravisor *p)
 struct live {
 	uint64_t since_ns, since_events;
 	uint64_t mirrored;        /* events, when the hands were last derived */
+	uint64_t spin_until_ns;   /* until then it looks without a pause */
 	unsigned polls, idle;
 };
 
@@ -189,16 +192,36 @@ static bool is_sound(struct paravisor *p, struct live *l)
 	return true;
 }
 
+static bool catch_up(struct paravisor *p)
+{
+	int r = follow_run(&p->follow, UINT64_MAX);
+
+	return r == FOLLOW_E_LAPPED ? load(p) : followed(p, "", r);
+}
+
+/* What the owner did while the hands were derived is followed before the word
+ * goes out: the flip comes at once, and would wait for it. A process that slept
+ * then would take as long to wake as all the rest of the take-over. */
+static bool get_ready(struct paravisor *p, struct live *l)
+{
+	mirror(p, l);
+	if (!catch_up(p))
+		return false;
+	if (atomic_load(&p->c.proc[p->slot].state) != PROC_FOLLOWING)
+		return true;      /* lapped, and begun again */
+	if (p->role == ROLE_SUCCESSOR)
+		l->spin_until_ns = mono_now_ns() + SPIN_NS;
+	say_ready(p);
+	return true;
+}
+
 /* One look at the log. False: this process gives up. */
 static bool look(struct paravisor *p, struct live *l)
 {
 	struct wire_proc *proc = &p->c.proc[p->slot];
 	uint64_t before = p->follow.events;
-	int r = follow_run(&p->follow, UINT64_MAX);
 
-	if (r == FOLLOW_E_LAPPED)
-		return load(p);
-	if (!followed(p, "", r) || !is_sound(p, l))
+	if (!catch_up(p) || !is_sound(p, l))
 		return false;
 	atomic_store(&proc->followed_seq, world_lane_const(p->world)->seq);
 	l->idle = p->follow.events == before ? l->idle + 1 : 0;
@@ -207,13 +230,21 @@ static bool look(struct paravisor *p, struct live *l)
 		mirror(p, l);
 		atomic_store(&proc->state, PROC_FOLLOWING);
 	}
-	if (atomic_load(&proc->state) == PROC_FOLLOWING && has_followed_enough(p, l)) {
-		mirror(p, l);
-		say_ready(p);
-	}
+	if (atomic_load(&proc->state) == PROC_FOLLOWING && has_followed_enough(p, l) &&
+	    !get_ready(p, l))
+		return false;
 	if (p->follow.events - l->mirrored > MIRROR_TURNS)
 		mirror(p, l);
 	return true;
+}
+
+static void pause_looking(struct paravisor *p, const struct live *l, uint64_t word)
+{
+	if (mono_now_ns() < l->spin_until_ns) {
+		sched_yield();
+		return;
+	}
+	custody_owner_wait(&p->c, word, l->idle > IDLE_POLLS ? IDLE_POLL_NS : FOLLOW_POLL_NS);
 }
 
 enum life follower_live(struct paravisor *p)
@@ -235,7 +266,6 @@ enum life follower_live(struct paravisor *p)
 		}
 		if (OWNER_STATE(word) == OWNER_TAKING && OWNER_SLOT(word) == p->slot)
 			return follower_take(p) ? LIFE_SERVES : LIFE_ENDS;
-		custody_owner_wait(&p->c, word,
-				   l.idle > IDLE_POLLS ? IDLE_POLL_NS : FOLLOW_POLL_NS);
+		pause_looking(p, &l, word);
 	}
 }

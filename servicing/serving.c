@@ -206,8 +206,9 @@ static bool take_over(struct paravisor *p)
 	offer_returned(p);
 	p->armed_ns = mono_now_ns();
 	p->wait_ns = longest_wait(p, p->armed_ns);
-	hands_kick_all(p->hands, p->world);
+	hands_look_everywhere(p->hands);
 	lane_batch(&p->lane);
+	hands_kick_all(p->hands);
 	stamp_window(p, inflight);
 	if (p->returns)
 		lane_distrust_checkpoints(&p->lane);
