@@ -287,11 +287,25 @@ static unsigned load_words(void)
 	return n;
 }
 
+/* Its disk is what it waits for: some requests are always there. */
+static unsigned turning_words(void)
+{
+	static const char *const fixed[] = { "load", "channels=1", "depth=4", "bs=4096", "flush=64",
+					     "region=4M", "lost=60" };
+	unsigned n = 0;
+
+	for (; n < ARRAY_LEN(fixed); n++)
+		snprintf(words[n], WORD, "%s", fixed[n]);
+	snprintf(words[n++], WORD, "ops=%llu", (unsigned long long)(options.events * 9 / 20 + 1));
+	return n;
+}
+
 /* What the guest is told to do: words of softload or softhostile. */
 static void write_words(void)
 {
 	unsigned n = options.scenario ? scenario_words(words)
-		   : options.hostile ? hostile_words() : load_words();
+		   : options.hostile ? hostile_words()
+		   : options.disk_ms ? turning_words() : load_words();
 
 	for (unsigned i = 0; i < n; i++) {
 		strcat(command_line, words[i]);

@@ -49,7 +49,12 @@ static struct {
 	uint64_t usual_ns;            /* latency of this run's disks: up to */
 } uring;
 
-static struct { uint8_t *bytes; uint64_t size; bool block; } disk[8];
+static struct {
+	uint8_t *bytes;
+	uint64_t size;
+	bool block;
+	uint64_t idle_at;             /* one that turns: when it has done what it was given */
+} disk[8];
 
 /* ---- disks ----------------------------------------------------------------------- */
 
@@ -133,13 +138,25 @@ static uint16_t pop(void)
 static const uint32_t speeds[] = { 20000, 60000, 60000, 200000, 1000000, 8000000 };
 enum { SLOW_NS = 2000000 };
 
-static uint64_t latency(void)
+/* A disk that turns does one request after the other. */
+static uint64_t done_by_turning(unsigned index)
 {
-	uint64_t ns = QUICK_NS + chance_below(&kernel.host, uring.usual_ns);
+	uint64_t ns = options.disk_ms * 1000000;
+	uint64_t from = disk[index].idle_at > kernel.now ? disk[index].idle_at : kernel.now;
+
+	disk[index].idle_at = from + ns / 2 + chance_below(&kernel.host, ns);
+	return disk[index].idle_at;
+}
+
+static uint64_t done_at(unsigned index)
+{
+	uint64_t at = options.disk_ms
+			      ? done_by_turning(index)
+			      : kernel.now + QUICK_NS + chance_below(&kernel.host, uring.usual_ns);
 
 	if (run_fault(FAULT_DISK_LATE))
-		ns += chance_below(&kernel.fault, LATE_NS);
-	return ns;
+		at += chance_below(&kernel.fault, LATE_NS);
+	return at;
 }
 
 /* ---- submission -------------------------------------------------------------------- */
@@ -185,7 +202,7 @@ static void take(const struct io_uring_sqe *sqe)
 		copy_memory(r, sqe);
 	run_expect(r->offset <= disk[r->disk].size && r->bytes <= disk[r->disk].size - r->offset,
 		   "a request reaches behind its disk's end");
-	r->due = kernel.now + latency();
+	r->due = done_at(r->disk);
 	if (r->due < kernel.next_tick)
 		kernel.next_tick = r->due;
 	push(index);

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2, DISK_MS_MOST = 1000 };
 
 static int usage(void)
 {
@@ -99,6 +99,16 @@ static int take_cut(struct run_options *o)
 	return take_number("cut", &o->cut[o->n_cuts++]);
 }
 
+static int take_disk_ms(struct run_options *o)
+{
+	int r = take_number("disk-ms", &o->disk_ms);
+
+	if (r || (o->disk_ms >= 1 && o->disk_ms <= DISK_MS_MOST))
+		return r;
+	fprintf(stderr, "holdfast: sim: --disk-ms: from 1 to %d\n", DISK_MS_MOST);
+	return EXIT_USAGE;
+}
+
 static int take_option(int option, struct arguments *a)
 {
 	switch (option) {
@@ -131,6 +141,8 @@ static int take_option(int option, struct arguments *a)
 	case 'r':
 		a->record = optarg;
 		return 0;
+	case 'D':
+		return take_disk_ms(&a->o);
 	case 'H':
 		a->o.hostile = true;
 		return 0;
@@ -157,7 +169,8 @@ static int parse(int argc, char **argv, struct arguments *a)
 	while (!r && (option = command_option(argc, argv)) != -1)
 		r = take_option(option, a);
 	if (!r && (optind != argc || a->seeds == 0 || a->o.events == 0 ||
-		   (a->kill_from && !a->kill_points)))
+		   (a->kill_from && !a->kill_points) ||
+		   (a->o.disk_ms && (a->o.hostile || a->kill_points))))
 		r = usage();
 	return r;
 }

@@ -45,7 +45,9 @@ uint64_t oracle_events(void)
 
 void oracle_time(void)
 {
-	run_expect(kernel.now - kernel.start < LIFE_NS, "two hours have passed and the guest is not done");
+	uint64_t most = LIFE_NS + options.events * options.disk_ms * 1000000;
+
+	run_expect(kernel.now - kernel.start < most, "two hours have passed and the guest is not done");
 }
 
 /* ---- processes -------------------------------------------------------------------- */

@@ -236,7 +236,7 @@ void plan_start(struct custody *c)
 
 uint64_t plan_tick(void)
 {
-	uint64_t disks = disk_run(), events = oracle_events();
+	uint64_t disks = disk_run(), events = oracle_events(), next;
 
 	result.events = events;
 	if (options.scenario && plan.c && !plan.done && events >= SCENARIO_REPLACED_AT) {
@@ -254,5 +254,6 @@ uint64_t plan_tick(void)
 	oracle_time();
 	moment_tick();
 	keep_run();
-	return disks < kernel.now + TICK_NS ? disks : kernel.now + TICK_NS;
+	next = kernel.now + (options.disk_ms ? options.disk_ms * 1000000 / 2 : TICK_NS);
+	return disks < next ? disks : next;
 }

@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static double rate(const struct run_result *r)
+static double rate(const struct run_result *r, uint64_t ns)
 {
-	return r->cpu_ns ? (double)r->events * 1e9 / (double)r->cpu_ns : 0;
+	return ns ? (double)r->events * 1e9 / (double)ns : 0;
 }
 
 static uint64_t kills(const struct run_result *r)
@@ -65,6 +65,8 @@ static void tell_command(FILE *out, const struct run_options *o)
 		fprintf(out, " --acts %" PRIu64, o->plan_limit);
 	if (o->hostile)
 		fputs(" --hostile", out);
+	if (o->disk_ms)
+		fprintf(out, " --disk-ms %" PRIu64, o->disk_ms);
 	if (o->guest_words)
 		fprintf(out, " --guest '%s'", o->guest_words);
 	for (unsigned i = 0; i < o->n_cuts; i++)
@@ -82,10 +84,10 @@ void record_tell(const struct run_options *o, const struct run_result *r, bool j
 		printf("FAILED after %" PRIu64 " events: %s\n", r->events, r->why);
 		tell_command(stdout, o);
 	} else {
-		printf("seed=%" PRIu64 " events=%" PRIu64 " rate=%.0f/s speedup=%.1f kills=%" PRIu64
+		printf("seed=%" PRIu64 " events=%" PRIu64 " rate=%.0f/s per_s=%.0f speedup=%.1f kills=%" PRIu64
 		       " replaced=%" PRIu64 " recoveries=%" PRIu64 " compared=%" PRIu64
 		       " requests=%" PRIu64 " verified=%" PRIu64 " cuts=%" PRIu64 "\n",
-		       o->seed, r->events, rate(r),
+		       o->seed, r->events, rate(r, r->cpu_ns), rate(r, r->virtual_ns),
 		       r->cpu_ns ? (double)r->virtual_ns / (double)r->cpu_ns : 0, kills(r),
 		       r->fault[FAULT_UPGRADE] + r->fault[FAULT_DOWNGRADE] +
 			       r->fault[FAULT_REPLACE],

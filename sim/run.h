@@ -25,6 +25,7 @@ struct run_options {
 	uint32_t faults;              /* set of enum fault */
 	uint64_t plan_limit;          /* of what the plan does: so many, then no more */
 	bool hostile, verbose;
+	uint64_t disk_ms;             /* of a request, on disks that do one at a time; 0: drawn */
 	bool scenario;                /* the fixed one (scenario.h) */
 	uint64_t kill_at;             /* point of its owners; 0: none */
 	unsigned n_cuts;
