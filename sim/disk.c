@@ -23,13 +23,12 @@ enum {
 };
 
 struct request {
-	uint64_t due;
 	uint64_t user_data, offset, bytes;
-	struct iovec iov[SEGMENTS];
 	unsigned n_iov;
 	int pid;
 	uint8_t opcode, disk;
-	bool cancelled, used;
+	bool cancelled;
+	struct iovec iov[SEGMENTS];
 };
 
 static struct {
@@ -41,7 +40,8 @@ static struct {
 	int16_t event;                /* object; 0 none */
 	int16_t file[LIMIT_FDS];      /* registered: objects, -1 none */
 	struct request request[REQUESTS];
-	uint16_t heap[REQUESTS + 1];  /* by due; [1] is the next */
+	struct next { uint64_t due; uint16_t request; } heap[REQUESTS + 1]; /* by due; [1] is the next */
+	uint64_t used[REQUESTS / 64]; /* set of requests */
 	bool stuck;                   /* nothing is completed */
 	unsigned n;
 	uint16_t unused[REQUESTS];
@@ -94,29 +94,29 @@ static void transfer(const struct request *r, uint64_t n)
 
 static bool sooner(unsigned a, unsigned b)
 {
-	return uring.request[uring.heap[a]].due < uring.request[uring.heap[b]].due;
+	return uring.heap[a].due < uring.heap[b].due;
 }
 
 static void swap(unsigned a, unsigned b)
 {
-	uint16_t t = uring.heap[a];
+	struct next t = uring.heap[a];
 
 	uring.heap[a] = uring.heap[b];
 	uring.heap[b] = t;
 }
 
-static void push(uint16_t index)
+static void push(uint16_t index, uint64_t due)
 {
 	unsigned i = ++uring.n;
 
-	uring.heap[i] = index;
+	uring.heap[i] = (struct next){ due, index };
 	for (; i > 1 && sooner(i, i / 2); i /= 2)
 		swap(i, i / 2);
 }
 
 static uint16_t pop(void)
 {
-	uint16_t first = uring.heap[1];
+	uint16_t first = uring.heap[1].request;
 	unsigned i = 1;
 
 	uring.heap[1] = uring.heap[uring.n--];
@@ -183,6 +183,7 @@ static void take(const struct io_uring_sqe *sqe)
 	const struct object *o = fixed ? object_at(uring.file[sqe->fd]) : object_of(sqe->fd);
 	struct request *r;
 	uint16_t index;
+	uint64_t due;
 
 	fact(o && o->type == OBJECT_DISK && uring.n_unused);
 	index = uring.unused[--uring.n_unused];
@@ -193,7 +194,7 @@ static void take(const struct io_uring_sqe *sqe)
 	r->offset = sqe->off;
 	r->pid = process_current()->pid;
 	r->cancelled = false;
-	r->used = true;
+	uring.used[index / 64] |= UINT64_C(1) << index % 64;
 	r->n_iov = 0;
 	r->bytes = 0;
 	if (sqe->opcode == IORING_OP_FALLOCATE)
@@ -202,10 +203,10 @@ static void take(const struct io_uring_sqe *sqe)
 		copy_memory(r, sqe);
 	run_expect(r->offset <= disk[r->disk].size && r->bytes <= disk[r->disk].size - r->offset,
 		   "a request reaches behind its disk's end");
-	r->due = done_at(r->disk);
-	if (r->due < kernel.next_tick)
-		kernel.next_tick = r->due;
-	push(index);
+	due = done_at(r->disk);
+	if (due < kernel.next_tick)
+		kernel.next_tick = due;
+	push(index, due);
 }
 
 int __wrap_io_uring_enter(unsigned fd, unsigned n, unsigned wait, unsigned flags, sigset_t *set)
@@ -272,7 +273,7 @@ static void complete(uint16_t index)
 	cqe->res = outcome(r);
 	cqe->flags = 0;
 	uring.cq_tail++;
-	r->used = false;
+	uring.used[index / 64] &= ~(UINT64_C(1) << index % 64);
 	uring.unused[uring.n_unused++] = index;
 	kernel_events.completions++;
 }
@@ -290,23 +291,25 @@ uint64_t disk_run(void)
 	if (uring.stuck)
 		return UINT64_MAX;
 
-	while (uring.n && uring.request[uring.heap[1]].due <= kernel.now) {
+	while (uring.n && uring.heap[1].due <= kernel.now) {
 		complete(pop());
 		any = true;
 	}
 	if (any)
 		event_add(object_at(uring.event), 1);
-	return uring.n ? uring.request[uring.heap[1]].due : UINT64_MAX;
+	return uring.n ? uring.heap[1].due : UINT64_MAX;
 }
 
 void uring_submitter_died(int pid)
 {
-	for (unsigned i = 0; i < REQUESTS; i++) {
-		struct request *r = &uring.request[i];
+	for (unsigned i = 0; i < ARRAY_LEN(uring.used); i++)
+		for (uint64_t set = uring.used[i]; set; set &= set - 1) {
+			struct request *r =
+				&uring.request[i * 64 + (unsigned)__builtin_ctzll(set)];
 
-		if (r->used && r->pid == pid && !r->cancelled && run_fault(FAULT_DISK_CANCEL))
-			r->cancelled = true;
-	}
+			if (r->pid == pid && !r->cancelled && run_fault(FAULT_DISK_CANCEL))
+				r->cancelled = true;
+		}
 }
 
 unsigned disk_under_way(void)

@@ -1,7 +1,7 @@
 /* Fibers: a stack, a stack pointer, and one that runs.
  *
  * Invariants: a bit of kernel.runnable is set exactly for the fibers in
- * FIBER_RUNNABLE; kernel.current is NULL only in the scheduler, which runs on
+ * FIBER_RUNNABLE, one of kernel.blocked for those in FIBER_BLOCKED; kernel.current is NULL only in the scheduler, which runs on
  * the real stack of the process; a fiber that ended is never resumed, and its
  * stack is kept for the next one. */
 #include "sim/kernel.h"
@@ -57,29 +57,6 @@ __asm__(".text\n"
 	"	popq %rbp\n"
 	"	ret\n"
 	".size fiber_switch, .-fiber_switch\n");
-
-/* ---- chance: splitmix64 --------------------------------------------------------- */
-
-uint64_t chance_draw(struct chance *c)
-{
-	uint64_t z = c->state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
-
-uint64_t chance_below(struct chance *c, uint64_t n)
-{
-	__extension__ typedef unsigned __int128 wide;
-
-	return n ? (uint64_t)((wide)chance_draw(c) * n >> 64) : 0;
-}
-
-bool chance_once_in(struct chance *c, uint64_t n)
-{
-	return n && chance_below(c, n) == 0;
-}
 
 /* ---- switching ------------------------------------------------------------------- */
 
@@ -186,6 +163,7 @@ bool fiber_block(const void *address, uint64_t deadline)
 
 	f->state = FIBER_BLOCKED;
 	kernel.runnable &= ~(UINT64_C(1) << f->id);
+	kernel.blocked |= UINT64_C(1) << f->id;
 	f->address = address;
 	f->deadline = deadline;
 	f->timed_out = false;
@@ -202,6 +180,7 @@ void fiber_wake(struct fiber *f)
 	f->state = FIBER_RUNNABLE;
 	f->address = NULL;
 	f->deadline = UINT64_MAX;
+	kernel.blocked &= ~(UINT64_C(1) << f->id);
 	kernel.runnable |= UINT64_C(1) << f->id;
 }
 
@@ -211,19 +190,24 @@ void fiber_wake_set(uint64_t set)
 		fiber_wake(&kernel.fiber[__builtin_ctzll(set)]);
 }
 
-unsigned fiber_wake_all(const void *address, unsigned n)
+unsigned fiber_wake_those(uint64_t set, const void *address, unsigned n)
 {
 	unsigned woken = 0;
 
-	for (unsigned i = 0; i < SIM_FIBERS && woken < n; i++) {
-		struct fiber *f = &kernel.fiber[i];
+	for (set &= kernel.blocked; set && woken < n; set &= set - 1) {
+		struct fiber *f = &kernel.fiber[__builtin_ctzll(set)];
 
-		if (f->state != FIBER_BLOCKED || f->address != address)
+		if (f->address != address)
 			continue;
 		fiber_wake(f);
 		woken++;
 	}
 	return woken;
+}
+
+unsigned fiber_wake_all(const void *address, unsigned n)
+{
+	return fiber_wake_those(UINT64_MAX, address, n);
 }
 
 void fiber_yield(void)
@@ -263,6 +247,7 @@ void process_pause(struct process *p, uint64_t ns)
 		f->address = NULL;
 		f->deadline = kernel.now + ns;
 		kernel.runnable &= ~(UINT64_C(1) << f->id);
+		kernel.blocked |= UINT64_C(1) << f->id;
 		if (f->deadline < kernel.next_deadline)
 			kernel.next_deadline = f->deadline;
 	}
@@ -275,11 +260,9 @@ static void expire(void)
 {
 	uint64_t next = UINT64_MAX;
 
-	for (unsigned i = 0; i < SIM_FIBERS; i++) {
-		struct fiber *f = &kernel.fiber[i];
+	for (uint64_t set = kernel.blocked; set; set &= set - 1) {
+		struct fiber *f = &kernel.fiber[__builtin_ctzll(set)];
 
-		if (f->state != FIBER_BLOCKED)
-			continue;
 		if (f->deadline <= kernel.now) {
 			fiber_wake(f);
 			f->timed_out = true;

@@ -25,11 +25,30 @@ enum {
 
 /* ---- chance ------------------------------------------------------------------ */
 struct chance { uint64_t state; };
-uint64_t chance_draw(struct chance *c);
+
+/* splitmix64 */
+static inline uint64_t chance_draw(struct chance *c)
+{
+	uint64_t z = c->state += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
 /* [0, n); 0 for n == 0. */
-uint64_t chance_below(struct chance *c, uint64_t n);
+static inline uint64_t chance_below(struct chance *c, uint64_t n)
+{
+	__extension__ typedef unsigned __int128 wide;
+
+	return n ? (uint64_t)((wide)chance_draw(c) * n >> 64) : 0;
+}
+
 /* True once in @n on average; never for 0. */
-bool chance_once_in(struct chance *c, uint64_t n);
+static inline bool chance_once_in(struct chance *c, uint64_t n)
+{
+	return n && chance_below(c, n) == 0;
+}
 
 /* ---- processes and fibers ------------------------------------------------------ */
 enum process_role { PROCESS_PARTITION, PROCESS_PARAVISOR, PROCESS_GUEST };
@@ -80,7 +99,7 @@ struct sim_kernel {
 	uint64_t slice_ns;            /* what a fiber takes each time it runs */
 	uint64_t steps;               /* times a fiber was resumed */
 	struct fiber fiber[SIM_FIBERS];
-	uint64_t runnable;            /* set of fibers */
+	uint64_t runnable, blocked;   /* sets of fibers */
 	uint64_t held;                /* of these, the ones that get no processor */
 	bool holds_new;               /* who is started is held */
 	struct fiber *current;
@@ -98,7 +117,10 @@ struct fiber *fiber_new(struct process *p, void *(*entry)(void *), void *argumen
 /* As _exit() and as SIGKILL: all its fibers are gone, robust mutexes are
  * orphaned, who waits for it is woken. Does not return when it is the caller's. */
 void process_end(struct process *p, int status, int signal);
-struct process *process_current(void);
+static inline struct process *process_current(void)
+{
+	return kernel.current ? kernel.current->process : NULL;
+}
 struct process *process_by_pid(int pid);
 
 /* Waits: until fiber_wake() or @deadline; true: woken. */
@@ -106,6 +128,8 @@ bool fiber_block(const void *address, uint64_t deadline);
 void fiber_wake(struct fiber *f);
 /* Wakes at most @n of those that wait for @address; how many. */
 unsigned fiber_wake_all(const void *address, unsigned n);
+/* Of @set only. */
+unsigned fiber_wake_those(uint64_t set, const void *address, unsigned n);
 void fiber_wake_set(uint64_t set);
 /* Lets others run. */
 void fiber_yield(void);

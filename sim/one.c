@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PATIENCE_S = 200, STUCK = 3, TAIL = 4096, SLICE_NS = 700, HOSTILE_SLICE_NS = 8000 };
+enum { PATIENCE_S = 200, STUCK = 3, TAIL = 4096, TOLD_BYTES = 1 << 16, SLICE_NS = 700, HOSTILE_SLICE_NS = 8000 };
 #define START_NS UINT64_C(1000000000000)
 
 struct telling {
@@ -76,8 +76,10 @@ static void turn_away_output(void)
 
 	fact(out >= 0 && err >= 0);
 	dup2(out, STDOUT_FILENO);
-	if (!options.verbose)
+	if (!options.verbose) {
 		dup2(err, STDERR_FILENO);
+		setvbuf(stderr, NULL, _IOFBF, TOLD_BYTES);
+	}
 	__real_close(out);
 	__real_close(err);
 }

@@ -6,6 +6,7 @@
 #include "engine/follow.h"
 #include "engine/lane.h"
 #include "engine/sandbox.h"
+#include "persist/schema.h"
 #include "servicing/commands.h"
 #include "servicing/registry.h"
 #include "sim/oracle.h"
@@ -171,8 +172,14 @@ int command_usage(const char *name)
 	return 2;
 }
 
+/* The hash of the tables, which each process keeps. */
+static void prepare(void)
+{
+	(void)schema_hash_once(&program);
+}
+
 extern EXPORT const struct sim_program sim_program;
 EXPORT const struct sim_program sim_program = {
 	.main = cmd_paravisor, .registry = &program, .codec = &program_codec,
-	.variant = HOLDFAST_VARIANT,
+	.variant = HOLDFAST_VARIANT, .prepare = prepare,
 };

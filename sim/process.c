@@ -27,11 +27,6 @@ struct process *process_new(enum process_role role)
 	return p;
 }
 
-struct process *process_current(void)
-{
-	return kernel.current ? kernel.current->process : NULL;
-}
-
 struct process *process_by_pid(int pid)
 {
 	int n = pid - FIRST_PID;
@@ -49,6 +44,7 @@ static void drop_fibers(struct process *p)
 		f->state = FIBER_FREE;
 		f->ended = true;
 		kernel.runnable &= ~(UINT64_C(1) << f->id);
+		kernel.blocked &= ~(UINT64_C(1) << f->id);
 		kernel.held &= ~(UINT64_C(1) << f->id);
 	}
 	p->fibers = 0;

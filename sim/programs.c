@@ -104,6 +104,8 @@ static int load(struct instance *i, const char *path)
 	}
 	i->program = dlsym(i->handle, "sim_program");
 	fact(i->program);
+	if (i->program->prepare)
+		i->program->prepare();
 	dl_iterate_phdr(find_data, i);
 	i->image = __real_malloc(i->bytes + 1);
 	fact(i->image);

@@ -19,6 +19,8 @@ struct sim_program {
 	const struct registry *registry;
 	const struct slot_codec *codec;
 	const char *variant;
+	/* Makes what every process would make again, and always the same; NULL: nothing. */
+	void (*prepare)(void);
 };
 
 enum program { PROGRAM_A, PROGRAM_B, PROGRAM_LOAD, PROGRAM_HOSTILE_GUEST, PROGRAMS };

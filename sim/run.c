@@ -65,10 +65,11 @@ bool run_allocation_fails(void)
 
 void run_point(enum point p)
 {
-	struct process *self = process_current();
+	struct process *self;
 
-	if (!self)
+	if (!kernel.current)
 		return;
+	self = kernel.current->process;
 	if (self->role == PROCESS_PARAVISOR && plan_kills(self, p))
 		process_end(self, 0, SIGKILL);
 	if (chance_once_in(&kernel.schedule, OTHERS_RUN))

@@ -26,8 +26,10 @@ struct mutex {
 _Static_assert(sizeof(struct mutex) <= sizeof(pthread_mutex_t), "kept in its bytes");
 
 /* All mutexes are waited for at this one address: they are few, and each
- * waiter looks again. */
+ * waiter looks again. Who may wait there is known, because most unlocks find
+ * nobody; a fiber that was ended there stays in the set until its bit is used. */
 static const char mutexes;
+static uint64_t mutex_waiters;
 
 static uint64_t after(uint64_t ns)
 {
@@ -59,6 +61,17 @@ static void take(struct mutex *m)
 	m->fiber = kernel.current->id;
 }
 
+static bool wait_for_mutex(uint64_t deadline)
+{
+	uint64_t self = UINT64_C(1) << kernel.current->id;
+	bool woken;
+
+	mutex_waiters |= self;
+	woken = fiber_block(&mutexes, deadline);
+	mutex_waiters &= ~self;
+	return woken;
+}
+
 static int lock_until(pthread_mutex_t *at, uint64_t deadline)
 {
 	struct mutex *m = mutex_of(at);
@@ -72,14 +85,20 @@ static int lock_until(pthread_mutex_t *at, uint64_t deadline)
 			take(m);
 			return EOWNERDEAD;
 		}
-		if (!fiber_block(&mutexes, deadline))
+		if (!wait_for_mutex(deadline))
 			return ETIMEDOUT;
 	}
 }
 
+static void wake_waiters(void)
+{
+	if (mutex_waiters)
+		fiber_wake_those(mutex_waiters, &mutexes, UINT32_MAX);
+}
+
 void mutex_orphaned(void)
 {
-	fiber_wake_all(&mutexes, UINT32_MAX);
+	wake_waiters();
 }
 
 int __wrap_pthread_mutexattr_setrobust(pthread_mutexattr_t *attr, int robust)
@@ -135,7 +154,7 @@ int __wrap_pthread_mutex_unlock(pthread_mutex_t *at)
 	if (!process_current())
 		return 0;
 	m->pid = 0;
-	fiber_wake_all(&mutexes, UINT32_MAX);
+	wake_waiters();
 	run_point(POINT_CALL);
 	return 0;
 }
@@ -147,7 +166,7 @@ static int cond_wait(pthread_cond_t *cond, pthread_mutex_t *at, uint64_t deadlin
 	bool woken;
 
 	mutex_of(at)->pid = 0;
-	fiber_wake_all(&mutexes, UINT32_MAX);
+	wake_waiters();
 	woken = fiber_block(cond, deadline);
 	lock_until(at, UINT64_MAX);
 	return woken ? 0 : ETIMEDOUT;
@@ -223,10 +242,10 @@ static unsigned wake_word(const uint32_t *word, unsigned n)
 {
 	unsigned woken = 0;
 
-	for (unsigned i = 0; i < SIM_FIBERS && woken < n; i++) {
-		struct fiber *f = &kernel.fiber[i];
+	for (uint64_t set = kernel.blocked; set && woken < n; set &= set - 1) {
+		struct fiber *f = &kernel.fiber[__builtin_ctzll(set)];
 
-		if (f->state != FIBER_BLOCKED || f->address != word)
+		if (f->address != word)
 			continue;
 		woken++;
 		if (f->deadline != UINT64_MAX && run_wake_up_is_lost())
