@@ -6,6 +6,7 @@
 #include "servicing/options.h"
 #include "sim/moment.h"
 #include "sim/one.h"
+#include "sim/oracle.h"
 #include "sim/programs.h"
 #include "sim/record.h"
 #include "sim/scenario.h"
@@ -236,6 +237,7 @@ int main(int argc, char **argv)
 	r = parse(argc, argv, &a);
 	if (r)
 		return r;
+	oracle_prepare();
 	if (a.kill_points)
 		return scenario_run(&a.o, a.kill_points, a.kill_from, a.record) ? EXIT_FAILED : 0;
 	for (uint64_t i = 0; i < a.seeds && !failed && !time_is_up(&a); i++, a.o.seed++)

@@ -260,27 +260,27 @@ static void check_predicates(const struct world *w)
 			check_kind(w, r->machines[k]);
 }
 
-static struct world *other_world(enum program build)
-{
-	if (!oracle.other[build]) {
-		struct fiber *f = kernel.current;
-
-		/* Not the process's memory. */
-		kernel.current = NULL;
-		oracle.other[build] = world_new(program_tables(build)->registry);
-		kernel.current = f;
-		fact(oracle.other[build]);
-	}
-	return oracle.other[build];
-}
-
 /* Each build's world is always full of the same byte, so that a reset writes no more than was
  * used. */
+static uint8_t fill_of(const struct world *w)
+{
+	return w == oracle.other[PROGRAM_A] ? 0xa5 : 0x5a;
+}
+
+void oracle_prepare(void)
+{
+	for (enum program build = PROGRAM_A; build <= PROGRAM_B; build++) {
+		oracle.other[build] = world_new(program_tables(build)->registry);
+		fact(oracle.other[build]);
+		world_reset(oracle.other[build], fill_of(oracle.other[build]));
+	}
+}
+
 static void restore(struct world *to, const uint8_t *bytes, size_t len)
 {
 	char why[CODEC_WHY] = "";
 
-	world_reset(to, to == oracle.other[PROGRAM_A] ? 0xa5 : 0x5a);
+	world_reset(to, fill_of(to));
 	if (codec_unpack(to, bytes, len, why))
 		run_failed("a saved state cannot be loaded: %s", why);
 }
@@ -310,8 +310,8 @@ static void must_refuse(struct world *to, const uint8_t *bytes, size_t len)
 
 static void check_restore(const struct world *w, enum program build)
 {
-	struct world *other = other_world(build == PROGRAM_A ? PROGRAM_B : PROGRAM_A);
-	struct world *again = other_world(build);
+	struct world *other = oracle.other[build == PROGRAM_A ? PROGRAM_B : PROGRAM_A];
+	struct world *again = oracle.other[build];
 	size_t n, m;
 
 	if (codec_pack(w, packed[0], sizeof(packed[0]), &n))

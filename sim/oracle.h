@@ -11,6 +11,8 @@
 #include "engine/lane.h"
 #include "sim/kernel.h"
 
+/* Worlds that all runs of this process are restored into; once, behind the programs. */
+void oracle_prepare(void);
 /* The partition's custody; the first thing of a run. */
 void oracle_start(struct custody *c);
 
