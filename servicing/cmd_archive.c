@@ -188,16 +188,19 @@ static int choose_checkpoint(struct archiver *p, size_t *ret_len, struct slot_cu
 	return slot_copy(&p->c, false, p->state, ret_len, ret);
 }
 
-/* 0, ARCHIVE_E_FULL, -errno. Without a checkpoint to go on from: later. */
-static int start_run(struct archiver *p)
+/* 0, ARCHIVE_E_FULL, -errno. Without a checkpoint to go on from: later, *@ret_later
+ * is set. */
+static int start_run(struct archiver *p, bool *ret_later)
 {
 	struct slot_cut cut;
 	size_t len;
 	int r;
 
 	p->next.generation = 0;
-	if (choose_checkpoint(p, &len, &cut) < 0)
+	if (choose_checkpoint(p, &len, &cut) < 0) {
+		*ret_later = true;
 		return 0;
+	}
 	r = archive_gap(p->a, &cut, p->state, len);
 	if (r == 0) {
 		fprintf(stderr, "holdfast: %s: fell behind the log; a new run starts at sequence "
@@ -243,7 +246,7 @@ static int take_checkpoint(struct archiver *p)
 	return r;
 }
 
-/* Reads up to BATCH records. *@ret_end: no more are committed. */
+/* Reads up to BATCH records. *@ret_end: there is nothing more to read now. */
 static int copy_records(struct archiver *p, bool *ret_end)
 {
 	*ret_end = false;
@@ -258,7 +261,7 @@ static int copy_records(struct archiver *p, bool *ret_end)
 			return 0;
 		}
 		if (got != LOG_OK)
-			return start_run(p);
+			return start_run(p, ret_end);
 		r = archive_append(p->a, p->reader.position - log_cost(h.len), &h, payload);
 		if (r)
 			return r;
@@ -299,11 +302,14 @@ static void rest(struct archiver *p)
 }
 
 /* Asked to stop, it takes what had happened by then: behind a VM that is faster than
- * its disk it would never come to an end. */
+ * its disk it would never come to an end. What it knew of the log's end is older than
+ * that: the disk may have kept it since. */
 static bool finished(struct archiver *p, bool end)
 {
-	if (stop && p->last == 0)
+	if (stop && p->last == 0) {
 		p->last = atomic_load(&p->c.lane_words[0].tail);
+		end = false;
+	}
 	return (end && (stop || p->ended)) || (stop && p->reader.position >= p->last);
 }
 
