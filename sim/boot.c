@@ -11,6 +11,7 @@
 #include "sim/plan.h"
 #include "sim/programs.h"
 #include "sim/scenario.h"
+#include "sim/shelf.h"
 #include "statemachines/records.h"
 
 #include <errno.h>
@@ -396,10 +397,13 @@ static void *run_partition(void *unused)
 	oracle_start(&p->c);
 	keep_start(&p->c);
 	plan_start(&p->c);
+	shelf_start(&p->c);
 	moment_start(&p->c);
 	start_first(p);
 	hub_run(p);
+	run_guest_has_ended();
 	oracle_guest(atomic_load(&p->exit_status));
+	shelf_end();
 	oracle_cuts();
 	moment_end();
 	run_done();

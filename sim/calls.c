@@ -71,6 +71,8 @@ static void put(struct object *o)
 		return;
 	if (o->map)
 		__real_munmap(o->map, o->bytes);
+	if (o->view)
+		__real_munmap(o->view, o->bytes);
 	if (o->real_fd >= 0)
 		__real_close(o->real_fd);
 	o->type = OBJECT_FREE;
@@ -275,6 +277,13 @@ int __wrap_ftruncate64(int fd, off_t bytes)
 	return __real_ftruncate64(o->real_fd, bytes);
 }
 
+static void *mapped(const struct object *o, void **at, int protection)
+{
+	if (!*at)
+		*at = __real_mmap64(NULL, o->bytes, protection, MAP_SHARED, o->real_fd, 0);
+	return *at;
+}
+
 void *__wrap_mmap64(void *at, size_t bytes, int protection, int flags, int fd, off_t offset)
 {
 	struct object *o = object_of(fd);
@@ -285,10 +294,9 @@ void *__wrap_mmap64(void *at, size_t bytes, int protection, int flags, int fd, o
 	if (flags & MAP_FIXED)
 		return __real_mmap64(at, bytes, protection, flags, o->real_fd, offset);
 	fact(offset == 0 && bytes == o->bytes);
-	if (!o->map)
-		o->map = __real_mmap64(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, o->real_fd,
-				       0);
-	return o->map;
+	if (process_current()->role == PROCESS_ARCHIVER)
+		return mapped(o, &o->view, protection);
+	return mapped(o, &o->map, PROT_READ | PROT_WRITE);
 }
 
 /* Mappings of whole objects are everybody's and stay. */
@@ -297,7 +305,8 @@ int __wrap_munmap(void *at, size_t bytes)
 	if (!process_current())
 		return __real_munmap(at, bytes);
 	for (unsigned i = 0; i < n_objects; i++)
-		if (objects[i].type == OBJECT_MEMORY && objects[i].map == at)
+		if (objects[i].type == OBJECT_MEMORY &&
+		    (objects[i].map == at || objects[i].view == at))
 			return 0;
 	return __real_munmap(at, bytes);
 }
@@ -408,12 +417,14 @@ void __wrap__exit(int status)
 	abort();
 }
 
-/* No signal is ever sent here but SIGKILL. */
+/* No signal is ever sent here but SIGKILL, and SIGTERM to an archiver. */
 int __wrap_sigaction(int signal, const struct sigaction *new, struct sigaction *old)
 {
-	(void)signal;
-	(void)new;
+	struct process *p = process_current();
+
 	(void)old;
+	if (p && p->role == PROCESS_ARCHIVER && signal == SIGTERM && new)
+		p->on_term = new->sa_handler;
 	return 0;
 }
 

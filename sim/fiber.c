@@ -236,6 +236,16 @@ void processes_go(void)
 	kernel.holds_new = false;
 }
 
+void process_release(struct process *p)
+{
+	for (uint64_t set = kernel.held; set; set &= set - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(set);
+
+		if (kernel.fiber[i].process == p)
+			kernel.held &= ~(UINT64_C(1) << i);
+	}
+}
+
 void process_pause(struct process *p, uint64_t ns)
 {
 	for (unsigned i = 0; i < SIM_FIBERS; i++) {

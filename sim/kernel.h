@@ -51,7 +51,7 @@ static inline bool chance_once_in(struct chance *c, uint64_t n)
 }
 
 /* ---- processes and fibers ------------------------------------------------------ */
-enum process_role { PROCESS_PARTITION, PROCESS_PARAVISOR, PROCESS_GUEST };
+enum process_role { PROCESS_PARTITION, PROCESS_PARAVISOR, PROCESS_GUEST, PROCESS_ARCHIVER };
 
 struct heap_block;
 struct world;
@@ -74,6 +74,7 @@ struct process {
 	bool standby, serves;
 	uint64_t from_seq, from_events; /* where its follower's world and count began */
 	uint64_t allocations, fail_at; /* the allocation that fails; 0 none */
+	void (*on_term)(int);         /* PROCESS_ARCHIVER: its handler of SIGTERM; NULL: none yet */
 };
 
 enum fiber_state { FIBER_FREE, FIBER_RUNNABLE, FIBER_BLOCKED };
@@ -145,6 +146,7 @@ void process_pause(struct process *p, uint64_t ns);
 void process_hold(struct process *p);
 bool process_is_held(const struct process *p);
 void processes_go(void);
+void process_release(struct process *p);  /* of this one only */
 
 /* ---- memory of a process ------------------------------------------------------- */
 void heap_drop(struct process *p);
@@ -166,6 +168,7 @@ struct object {
 	int real_fd;                  /* memory */
 	uint64_t bytes;
 	void *map;                    /* of the whole of it */
+	void *view;                   /* the same, to be read only: an archiver's */
 };
 struct object *object_of(int fd);              /* of the current process; NULL */
 int object_open(enum object_type type, uint64_t value); /* a descriptor, or -errno */

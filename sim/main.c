@@ -45,9 +45,9 @@ static int take_fault(const char *word, size_t n, struct run_options *o)
 		if (strlen(name) != n || strncmp(name, word, n) != 0)
 			continue;
 		if (off)
-			o->faults &= ~(UINT32_C(1) << i);
+			o->faults &= ~(UINT64_C(1) << i);
 		else
-			o->faults |= UINT32_C(1) << i;
+			o->faults |= UINT64_C(1) << i;
 		return 0;
 	}
 	fprintf(stderr, "holdfast: sim: --faults: no fault '%.*s'\n", (int)n, word);
@@ -56,7 +56,7 @@ static int take_fault(const char *word, size_t n, struct run_options *o)
 
 static int take_faults(const char *list, struct run_options *o)
 {
-	const uint32_t all = (uint32_t)((UINT64_C(1) << FAULTS) - 1);
+	const uint64_t all = (UINT64_C(1) << FAULTS) - 1;
 	int r = 0;
 
 	o->faults = *list == '-' ? all : 0;

@@ -13,6 +13,7 @@
 #include "sim/oracle.h"
 #include "sim/programs.h"
 #include "sim/scenario.h"
+#include "sim/shelf.h"
 
 #include <string.h>
 
@@ -61,7 +62,12 @@ static bool spent(void)
 	return options.plan_limit && plan.done >= options.plan_limit;
 }
 
-static void count(enum fault f)
+bool plan_may(enum fault f)
+{
+	return plan_allows(f) && !spent();
+}
+
+void plan_did(enum fault f)
 {
 	result.fault[f]++;
 	result.planned = ++plan.done;
@@ -106,9 +112,9 @@ bool plan_kills(const struct process *p, enum point at)
 	}
 	f = kind_of(p, at);
 	draw_kill();
-	if (!plan_allows(f) || spent())
+	if (!plan_may(f))
 		return false;
-	count(f);
+	plan_did(f);
 	return true;
 }
 
@@ -206,7 +212,7 @@ static void act(enum fault f)
 	default:
 		plan_ask(f);
 	}
-	count(f);
+	plan_did(f);
 }
 
 static void draw_act(void)
@@ -241,7 +247,7 @@ uint64_t plan_tick(void)
 	result.events = events;
 	if (options.scenario && plan.c && !plan.done && events >= SCENARIO_REPLACED_AT) {
 		plan_ask(FAULT_UPGRADE);
-		count(FAULT_UPGRADE);
+		plan_did(FAULT_UPGRADE);
 	}
 	if (!options.scenario && plan.c && events >= plan.next_act) {
 		plan.next_act = events + 1 + chance_below(&plan.chance, 2 * ACT_EVENTS);
@@ -252,6 +258,7 @@ uint64_t plan_tick(void)
 		run_failed("no end in sight after %.3f virtual seconds",
 			   (double)(kernel.now - kernel.start) / 1e9);
 	oracle_time();
+	shelf_tick(events);
 	moment_tick();
 	keep_run();
 	next = kernel.now + (options.disk_ms ? options.disk_ms * 1000000 / 2 : TICK_NS);

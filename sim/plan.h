@@ -7,6 +7,10 @@
 
 /* Whether fault @f is switched on. */
 bool plan_allows(enum fault f);
+/* The same for what is done on purpose: not once --acts are spent. */
+bool plan_may(enum fault f);
+/* It was done. */
+void plan_did(enum fault f);
 /* A paravisor is at a point: does it die here? Counts it. */
 bool plan_kills(const struct process *p, enum point at);
 /* A paravisor is spawned. */

@@ -56,7 +56,7 @@ void process_end(struct process *p, int status, int signal)
 
 	if (!p->alive)
 		return;
-	run_process_ends(p, signal);
+	run_process_ends(p, status, signal);
 	p->alive = false;
 	p->status = status;
 	p->signal = signal;

@@ -31,6 +31,8 @@ programs[PROGRAMS] = {
 	[PROGRAM_B] = { .file = "sim-b.so", .instances = INSTANCES },
 	[PROGRAM_LOAD] = { .file = "sim-load.so", .instances = 1 },
 	[PROGRAM_HOSTILE_GUEST] = { .file = "sim-hostile.so", .instances = 1 },
+	[PROGRAM_ARCHIVE_A] = { .file = "sim-archive-a.so", .instances = 1 },
+	[PROGRAM_ARCHIVE_B] = { .file = "sim-archive-b.so", .instances = 1 },
 };
 
 struct start {

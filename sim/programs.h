@@ -23,7 +23,8 @@ struct sim_program {
 	void (*prepare)(void);
 };
 
-enum program { PROGRAM_A, PROGRAM_B, PROGRAM_LOAD, PROGRAM_HOSTILE_GUEST, PROGRAMS };
+enum program { PROGRAM_A, PROGRAM_B, PROGRAM_LOAD, PROGRAM_HOSTILE_GUEST,
+	       PROGRAM_ARCHIVE_A, PROGRAM_ARCHIVE_B, PROGRAMS };
 
 /* Loads what lies beside this executable. 0, or 1 after telling what is missing. */
 int programs_load(void);

@@ -29,9 +29,10 @@ static void tell_json(FILE *out, const struct run_options *o, const struct run_r
 	fprintf(out,
 		",\"recoveries\":%" PRIu64 ",\"compared\":%" PRIu64 ",\"predicates\":%" PRIu64
 		",\"requests\":%" PRIu64 ",\"verified\":%" PRIu64 ",\"done\":%" PRIu64
-		",\"refused\":%" PRIu64 ",\"cuts\":%" PRIu64 ",\"counted\":%" PRIu64,
+		",\"refused\":%" PRIu64 ",\"cuts\":%" PRIu64 ",\"counted\":%" PRIu64
+		",\"archived\":%" PRIu64 ",\"archive_verified\":%" PRIu64,
 		r->recoveries, r->compared, r->checked, r->completions, r->verified, r->reports[0],
-		r->reports[1], r->cuts, r->counted);
+		r->reports[1], r->cuts, r->counted, r->archived, r->archive_verified);
 	for (int i = 0; i < FAULTS; i++)
 		fprintf(out, ",\"%s\":%" PRIu64, fault_name((enum fault)i), r->fault[i]);
 	if (r->failed) {
@@ -46,7 +47,7 @@ static void tell_json(FILE *out, const struct run_options *o, const struct run_r
 /* What was left out of `all`, or what is left, whichever is shorter. */
 static void tell_faults(FILE *out, const struct run_options *o)
 {
-	unsigned n = 0, on = (unsigned)__builtin_popcount(o->faults);
+	unsigned n = 0, on = (unsigned)__builtin_popcountll(o->faults);
 	bool few = on <= FAULTS / 2;
 
 	if (on == 0)

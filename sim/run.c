@@ -10,6 +10,7 @@
 #include "sim/moment.h"
 #include "sim/oracle.h"
 #include "sim/plan.h"
+#include "sim/shelf.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -86,21 +87,28 @@ void run_turn(void)
 	moment_turn();
 }
 
-void run_process_ends(struct process *p, int signal)
+void run_process_ends(struct process *p, int status, int signal)
 {
-	(void)signal;
 	if (p->role == PROCESS_PARAVISOR)
 		oracle_ends(p);
+	else if (p->role == PROCESS_ARCHIVER)
+		shelf_archiver_ends(p, status, signal);
 }
 
 /* ---- the end --------------------------------------------------------------------- */
+
+void run_guest_has_ended(void)
+{
+	result.virtual_ns = kernel.now - kernel.start;
+}
 
 void run_done(void)
 {
 	keep_end();
 	result.events = oracle_events();
 	result.steps = kernel.steps;
-	result.virtual_ns = kernel.now - kernel.start;
+	if (!result.virtual_ns)
+		run_guest_has_ended();
 	result.completions = kernel_events.completions;
 	kernel.over = true;
 }

@@ -14,6 +14,7 @@ enum fault {
 #undef FAULT
 	FAULTS
 };
+_Static_assert(FAULTS <= 64, "a set of them is a word");
 
 /* Where a run can be left by a SIGKILL. */
 enum point { POINT_CALL, POINT_TURN, POINT_EFFECT };
@@ -22,7 +23,7 @@ enum { RUN_CUTS = 8 };
 
 struct run_options {
 	uint64_t seed, events;
-	uint32_t faults;              /* set of enum fault */
+	uint64_t faults;              /* set of enum fault */
 	uint64_t plan_limit;          /* of what the plan does: so many, then no more */
 	bool hostile, verbose;
 	uint64_t disk_ms;             /* of a request, on disks that do one at a time; 0: drawn */
@@ -40,6 +41,7 @@ struct run_result {
 	uint64_t planned;             /* things that the plan has done */
 	uint64_t fault[FAULTS];
 	uint64_t verified, completions, recoveries, compared, checked;
+	uint64_t archived, archive_verified; /* records; checkpoints that the archiver came to */
 	uint64_t cuts, counted;       /* equal states at cuts; followers whose count was right */
 	uint64_t reports[2];          /* of the operator: done, refused */
 	struct scenario_result {
@@ -67,7 +69,7 @@ bool run_wake_up_is_lost(void);
 void run_between_batches(void);
 /* The current process has stepped a turn and staged what it does. */
 void run_turn(void);
-void run_process_ends(struct process *p, int signal);
+void run_process_ends(struct process *p, int status, int signal);
 
 /* ---- verdicts ------------------------------------------------------------------- */
 /* Ends the run as failed. Does not return. */
@@ -79,6 +81,8 @@ uint64_t plan_tick(void);             /* plan.c: kernel_run's tick */
 struct custody;
 void plan_start(struct custody *c);
 void run_done(void);
+/* Virtual time ends here: what comes is for the oracles. */
+void run_guest_has_ended(void);
 /* main.c: tells the parent, and ends the real process. */
 _Noreturn void run_report(void);
 void mutex_orphaned(void);            /* sync.c */

@@ -125,7 +125,7 @@ bool scenario_run(const struct run_options *given, uint64_t count, uint64_t from
 
 	o.scenario = true;
 	o.state_dir = NULL;
-	o.faults = UINT32_C(1) << FAULT_DISK_CANCEL;
+	o.faults = UINT64_C(1) << FAULT_DISK_CANCEL;
 	run_one(&o, &r, tail);
 	bad = failed(&o, &r, tail);
 	d.points = r.scenario.points;

@@ -25,7 +25,7 @@ static void try_without(struct run_options *best, enum fault f)
 {
 	struct run_options o = *best;
 
-	o.faults &= ~(UINT32_C(1) << f);
+	o.faults &= ~(UINT64_C(1) << f);
 	if (o.faults != best->faults && fails(&o))
 		*best = o;
 }

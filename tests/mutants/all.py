@@ -41,7 +41,7 @@ ENGINE_TESTS = ['engine/test_world', 'engine/test_edges', 'engine/test_log', 'en
                 'engine/test_lane', 'persist/test_persist_codec']
 FUZZ = [['fuzz/fuzz_message', 'runs=1500'], ['fuzz/fuzz_machine', 'seed=7', 'runs=150', 'bytes=8192']]
 SIM_TARGETS = ['holdfast', 'sim/holdfast-sim', 'sim/sim-a.so', 'sim/sim-b.so', 'sim/sim-load.so',
-               'sim/sim-hostile.so']
+               'sim/sim-hostile.so', 'sim/sim-archive-a.so', 'sim/sim-archive-b.so']
 SOFT_TARGETS = ['holdfast', 'holdfast-partition', 'tests/soft/softload', 'tests/soft/softchk']
 STUCK = 240
 FLAGS = ('-O1 -ftrivial-auto-var-init=pattern -fsanitize=bounds '
