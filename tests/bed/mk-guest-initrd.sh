@@ -28,7 +28,7 @@ printf '#!/bin/sh\nkill -TERM 1\n' >"$root/sbin/poweroff"
 chmod 755 "$root/init" "$root/sbin/poweroff"
 
 # sd_mod and ext4 look up checksums by name when they start: those modules come first.
-add_modules "$kernel" "$root" base crct10dif_common crct10dif_generic crc64_rocksoft_generic sd_mod crc32c_generic ext4
+add_modules "$kernel" "$root" base crct10dif_common crct10dif_generic crc64_rocksoft_generic sd_mod sr_mod crc32c_generic ext4
 add_modules "$kernel" "$root" vmbus hv_vmbus hv_storvsc
 add_modules "$kernel" "$root" virtio virtio_pci virtio_scsi
 # Shutdown, heartbeat, time: loaded with vmbus, after the disks' driver.

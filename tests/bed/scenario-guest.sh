@@ -5,7 +5,7 @@
 set -eu
 . /etc/scenario-lib.sh
 
-actions=${HF_ACTIONS:-affinity storvsc vmbus hotplug reboot panic kexec shutdown}
+actions=${HF_ACTIONS:-affinity storvsc vmbus hotplug media reboot panic kexec shutdown}
 # In the guest: the raw disk by its size, whatever its name is by now.
 raw='/dev/$(grep -l "^131072$" /sys/block/sd*/size | head -n 1 | cut -d / -f 4)'
 serves=a action='' failures=0 region=0
@@ -65,7 +65,7 @@ disturb() { replace && kill_owner; }
 # tells when it ended.
 during() {
 	ended=$(count 'HFENDED')
-	in_guest 20 "rm -f /tmp/over; (while [ ! -e /tmp/over ]; do $1 || break; done; echo HFENDED \$?) </dev/null &" || return 1
+	in_guest 20 "rm -f /tmp/over; (while [ ! -e /tmp/over ]; do { $1; } || { echo HFENDED 1; exit 1; }; done; echo HFENDED 0) </dev/null &" || return 1
 	usleep 300000
 	disturb
 	in_guest 30 'touch /tmp/over'
@@ -79,10 +79,10 @@ affinity() {
 	in_guest 60 'while [ -e /proc/$(cat /tmp/load.pid)/exe ] && readlink /proc/$(cat /tmp/load.pid)/exe; do usleep 100000; done; grep -q "\"io_errors\":0,\"mismatches\":0" /tmp/affinity.log'
 }
 
-storvsc() { during 'rmmod hv_storvsc && insmod /lib/modules/hv_storvsc.ko; sleep 1; [ -b /dev/sda ] || sleep 3'; }
+storvsc() { during 'rmmod hv_storvsc && insmod /lib/modules/hv_storvsc.ko && sleep 1 && { [ -b /dev/sda ] || sleep 3; }'; }
 
 vmbus() {
-	during 'rmmod hv_utils; rmmod hv_storvsc && rmmod hv_vmbus && insmod /lib/modules/hv_vmbus.ko && insmod /lib/modules/hv_storvsc.ko && insmod /lib/modules/hv_utils.ko; sleep 1'
+	during 'rmmod hv_utils && rmmod hv_storvsc && rmmod hv_vmbus && insmod /lib/modules/hv_vmbus.ko && insmod /lib/modules/hv_storvsc.ko && insmod /lib/modules/hv_utils.ko && sleep 1'
 }
 
 # again SECONDS COMMAND: the guest boots anew after it.
@@ -124,6 +124,28 @@ hotplug() {
 	in_guest 30 'for i in $(seq 100); do grep -q "^114688$" /sys/block/sd*/size || exit 0; usleep 100000; done; exit 1'
 }
 
+# disk COMMAND…: the operator's
+disk() { /a/holdfast disk --state "$hf_state" "$@" >/tmp/disk.out 2>&1 || { fail "disk $*: $(tail -n 1 /tmp/disk.out)"; return 1; }; }
+
+# medium FILE: true in the guest if that is what its drive holds
+medium() { echo "[ \"\$(md5sum </dev/sr0)\" = \"$(md5sum <"$1")\" ]"; }
+
+# An optical drive: its medium is read while the paravisor is replaced and killed, taken out, and another one put in.
+media() {
+	head -c 1048576 /dev/urandom >/tmp/one.iso
+	head -c 2097152 /dev/urandom >/tmp/two.iso
+	disk add /tmp/one.iso,lun=6,optical || return 1
+	in_guest 30 'for i in $(seq 100); do [ -b /dev/sr0 ] && exit 0; usleep 100000; done; exit 1' || return 1
+	during "$(medium /tmp/one.iso)"
+	disk eject 0:6
+	in_guest 30 '! head -c 2048 /dev/sr0 >/dev/null'
+	disturb
+	disk insert 0:6 /tmp/two.iso
+	in_guest 30 "$(medium /tmp/two.iso)"
+	disk remove 0:6
+	in_guest 30 'for i in $(seq 100); do [ -b /dev/sr0 ] || exit 0; usleep 100000; done; exit 1'
+}
+
 # The operator asks the guest to end; in the middle the paravisor is replaced and killed.
 shutdown_guest() {
 	timeout 20 /a/holdfast shutdown --state "$hf_state" >/tmp/shutdown.out 2>&1 &
@@ -145,7 +167,7 @@ shutdown_guest() {
 
 perform() {
 	case $1 in
-	affinity | storvsc | vmbus | panic | kexec | hotplug) "$1" ;;
+	affinity | storvsc | vmbus | panic | kexec | hotplug | media) "$1" ;;
 	reboot) reboot_guest ;;
 	shutdown) shutdown_guest ;;
 	*) fail "no such action" ;;
