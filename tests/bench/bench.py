@@ -277,12 +277,24 @@ class Bench:
                          max=seek['max'], value=seek['p50'],
                          against=f'any of {events} events behind the index; limit 50')
 
-    def explore(self):
-        text = run(os.path.join(self.build_a, 'fuzz/fuzz_machine'), 'seconds=4', 'runs=100000000',
+    def fuzz(self, name, build, what):
+        text = run(os.path.join(build, 'fuzz/fuzz_machine'), 'seconds=4', 'runs=100000000',
                    seconds=60)
         words = dict(re.findall(r'(\w+)=(\d+)', text))
-        self.figures.add('fuzz.transitions_per_s', 'transitions/s', n=int(words['transitions']),
-                         value=float(words['per_second']), against='fuzz_machine, one core')
+        self.figures.add(name, 'transitions/s', n=int(words['transitions']),
+                         value=float(words['per_second']), against=what)
+
+    def explore(self):
+        self.fuzz('fuzz.transitions_per_s', self.build_a, 'fuzz_machine, one core')
+        sanitized = os.path.join(os.path.dirname(self.build_a), 'asan')
+        if os.path.exists(os.path.join(sanitized, 'fuzz/fuzz_machine')):
+            self.fuzz('fuzz.transitions_per_s.sanitized', sanitized,
+                      'the same by clang with AddressSanitizer and UBSan')
+        else:
+            self.figures.absent('fuzz.transitions_per_s.sanitized', 'transitions/s',
+                                'there is no build with sanitizers')
+        self.figures.absent('sim.events_per_s.sanitized', 'events/s',
+                            'fibers and the allocator of sanitizers disagree: sim has none')
         self.simulate()
 
     def simulate(self):
