@@ -1,0 +1,444 @@
+/* tests/soft/attack_moment.c - two things that a server meets at once.
+ *
+ * Some states last for one batch of the server, others only for as long as a guest
+ * sees to it. What leads there without luck:
+ *   - packets that become visible together are taken in one batch (cycle_hold());
+ *     what is read or asked for on behalf of one is there before any message;
+ *   - answers that find no room wait, and a reset waits for them, until the guest
+ *     takes its own;
+ *   - WRITE and SYNCHRONIZE CACHE keep a channel that is closed or taken back;
+ *   - while the server reads megabytes for another channel, messages and doors
+ *     gather, and the next batch has all of them: messages, then rings.
+ * A wait for the server here has an end, and a moment that does not come is over. */
+#include "tests/soft/attack_moment.h"
+
+#include <sched.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	WAIT_NS = 100000000,
+	SPIN_NS = 2000000,
+	SMALL = 2, LARGE = 8,     /* pages of a ring, its header among them */
+	WAITERS = 8,
+	BODIES = 4,
+	LONG = 13, FIRST = 4,     /* READs that a large ring has room for; of these the first batch */
+	ARMED_US = 300,           /* about as long as a doorbell is put in force */
+	MSR_SINT5 = 0x40000095,
+	MASKED = 1 << 16,
+};
+
+/* ---- waits ------------------------------------------------------------------------- */
+
+static bool reaches(_Atomic uint32_t *word, uint32_t least)
+{
+	const uint64_t since = softvm_now_ns();
+
+	while (atomic_load(word) < least) {
+		const uint64_t waited = softvm_now_ns() - since;
+
+		if (waited > WAIT_NS)
+			return false;
+		if (waited > SPIN_NS)
+			usleep(20);
+		else
+			sched_yield();
+	}
+	return true;
+}
+
+/* Of a ring that has not turned over. */
+static bool all_taken(struct cycle *c)
+{
+	return reaches(&c->ring.out.header->read_index,
+		       atomic_load(&c->ring.out.header->write_index));
+}
+
+static bool answered(struct cycle *c, uint32_t n)
+{
+	return reaches(&c->ring.in.header->write_index, n * CYCLE_ANSWER);
+}
+
+/* ---- what a moment begins with ------------------------------------------------------- */
+
+static bool set_out(struct cycle *c, uint32_t half)
+{
+	c->half = half;
+	if (!cycle_link_up(c, true) || !cycle_open_up(c, true))
+		return false;
+	cycle_handshake(c, 0, 4);
+	return answered(c, 4);
+}
+
+static bool open_sub(struct cycle *c, uint32_t n, uint32_t half, struct cycle *ret)
+{
+	*ret = cycle_sub(c, n);
+	ret->half = half;
+	return cycle_open_up(ret, true);
+}
+
+/* Its ring is broken, and it has nothing in flight. */
+static bool lose(struct cycle *c)
+{
+	const uint32_t rescinded = cycle_seen(BUS_RESCIND);
+
+	cycle_break_ring(c);
+	return cycle_await_some(BUS_RESCIND, rescinded);
+}
+
+/* Answers that nobody takes fill its ring, of which nothing was taken yet: the next
+ * finds no room. */
+static bool fill(struct cycle *c)
+{
+	struct guestring_half *in = &c->ring.in;
+	const uint32_t write = atomic_load(&in->header->write_index);
+	const uint32_t n = in->size - write > CYCLE_ANSWER
+				   ? (in->size - write - 1) / CYCLE_ANSWER : 0;
+
+	cycle_not_ready(c, n);
+	return reaches(&in->header->write_index, write + n * CYCLE_ANSWER);
+}
+
+/* @n more answers wait; the server has said so. */
+static bool deafen(struct cycle *c, uint32_t n)
+{
+	if (!fill(c))
+		return false;
+	cycle_not_ready(c, n);
+	return reaches(&c->ring.in.header->pending_send_sz, 1);
+}
+
+/* A processor's register: every channel hears that it is in force. */
+static void declare(struct cycle *c)
+{
+	const uint32_t vp = softvm_vps(c->attack->vm) > 1;
+
+	attack_count(c->attack, ATTACK_MSR_WRITE);
+	softvm_wrmsr(c->attack->vm, vp, MSR_SINT5, MASKED | dice_below(c->dice, 256));
+}
+
+static void release(struct cycle *c)
+{
+	cycle_post(c, BUS_RELEASED, c->relid, 0);
+}
+
+static void close_channel(struct cycle *c)
+{
+	cycle_post(c, BUS_CLOSE, c->relid, 0);
+}
+
+/* ---- one batch of a ring ------------------------------------------------------------- */
+
+/* A request, and a packet that is none, behind it: what was read for the request, and
+ * room, come to a channel that is taken back. */
+static void fault_behind(struct cycle *c)
+{
+	const uint32_t rescinded = cycle_seen(BUS_RESCIND), first = dice_below(c->dice, 3);
+	struct guestring_header *in;
+	bool full;
+
+	if (!set_out(c, SMALL))
+		return;
+	in = c->ring.in.header;
+	full = !dice_once_in(c->dice, 4) && fill(c);
+	if (full && !dice_once_in(c->dice, 3))
+		atomic_store(&in->read_index,
+			     dice_once_in(c->dice, 2) ? 4 : atomic_load(&in->write_index));
+	c->silent = dice_once_in(c->dice, 4);
+	cycle_hold(c);
+	if (first == 1 || !full)
+		cycle_lists(c, 1, true);
+	else if (first == 2)
+		cycle_slow(c);
+	c->silent = false;
+	cycle_ask(c, full);
+	cycle_bad_packet(c);
+	cycle_release(c);
+	if (cycle_await_some(BUS_RESCIND, rescinded) && dice_once_in(c->dice, 2))
+		release(c);
+}
+
+/* A list is being read, and most times a reset begins. */
+static void list_before_reset(struct cycle *c)
+{
+	if (!set_out(c, SMALL))
+		return;
+	cycle_hold(c);
+	cycle_lists(c, 2, true);
+	if (!dice_once_in(c->dice, 3))
+		cycle_operation(c, VSTOR_RESET_BUS, 0);
+	cycle_release(c);
+	all_taken(c);
+}
+
+/* ---- answers that wait ---------------------------------------------------------------- */
+
+/* A reset waits for those of a sub-channel; others are opened, closed and released
+ * meanwhile. */
+static void reset_held(struct cycle *c)
+{
+	struct cycle deaf, broken, other;
+	struct guestring_header *in;
+
+	if (!set_out(c, SMALL) || !cycle_ask_subs(c, CYCLE_SUBS) || !open_sub(c, 1, SMALL, &deaf) ||
+	    !open_sub(c, 2, SMALL, &broken) || !lose(&broken) || !deafen(&deaf, WAITERS))
+		return;
+	cycle_operation(c, VSTOR_RESET_BUS, 0);
+	if (!all_taken(c) || !open_sub(c, CYCLE_SUBS, SMALL, &other))
+		return;
+	release(&broken);
+	cycle_not_ready(c, 4);
+	in = deaf.ring.in.header;
+	for (uint32_t n = WAITERS / 2; n > 0; n--) {
+		atomic_store(&in->read_index, atomic_load(&in->read_index) + CYCLE_ANSWER);
+		cycle_signal(&deaf);
+		usleep(dice_below(c->dice, 100));
+	}
+	close_channel(dice_once_in(c->dice, 2) ? c : &other);
+}
+
+/* Both channels wake their answers in one turn. */
+static void two_deaf(struct cycle *c)
+{
+	struct cycle sub;
+
+	if (!set_out(c, SMALL) || !cycle_ask_subs(c, 1) || !open_sub(c, 1, SMALL, &sub) ||
+	    !deafen(&sub, WAITERS) || !deafen(c, WAITERS))
+		return;
+	if (dice_once_in(c->dice, 2))
+		close_channel(c);
+	else
+		cycle_initiate(c);
+}
+
+/* ---- what was taken back is released late ----------------------------------------------- */
+
+/* The primary is opened anew and shakes hands; its former sub-channels go one by one. */
+static void release_in_handshake(struct cycle *c)
+{
+	uint32_t next = 1, skipped = dice_below(c->dice, 4), rescinded;
+	struct cycle sub[CYCLE_SUBS + 1];
+
+	if (!set_out(c, SMALL) || !cycle_ask_subs(c, CYCLE_SUBS))
+		return;
+	for (uint32_t n = 1; n <= CYCLE_SUBS; n++)
+		sub[n] = cycle_sub(c, n);
+	rescinded = cycle_seen(BUS_RESCIND);
+	close_channel(c);
+	for (uint32_t n = 0; n < CYCLE_SUBS; n++)
+		if (!cycle_await_some(BUS_RESCIND, rescinded + n))
+			return;
+	if (!cycle_open_up(c, true))
+		return;
+	for (uint32_t step = 0; step < 4; step++) {
+		if (step != skipped && next <= CYCLE_SUBS)
+			release(&sub[next++]);
+		cycle_handshake(c, step, step + 1);
+		if (!answered(c, step + 1))
+			return;
+		if (step < 3 && dice_once_in(c->dice, 12))
+			return;
+	}
+}
+
+/* A sub-channel is released while the primary's GPADL is wanted back; or is already
+ * taken back when the primary goes. */
+static void release_beside(struct cycle *c)
+{
+	struct cycle sub;
+
+	if (!set_out(c, SMALL) || !cycle_ask_subs(c, 1) || !open_sub(c, 1, SMALL, &sub) ||
+	    !lose(&sub))
+		return;
+	cycle_gpadl(c, CYCLE_OTHER_HANDLE, 60, 26);
+	if (dice_once_in(c->dice, 2))
+		cycle_post(c, BUS_GPADL_TEARDOWN, c->relid, CYCLE_HANDLE);
+	else
+		close_channel(c);
+	release(&sub);
+}
+
+/* A GPADL whose pages come late, are not waited for, or are asked for too soon. */
+static void pages_late(struct cycle *c)
+{
+	if (!cycle_link_up(c, true))
+		return;
+	for (uint32_t n = 0; n < BODIES; n++) {
+		cycle_gpadl(c, CYCLE_OTHER_HANDLE + n, 60, 26);
+		if (dice_once_in(c->dice, 2))
+			cycle_body(c, CYCLE_OTHER_HANDLE + n, 1 + dice_below(c->dice, 4));
+		if (dice_once_in(c->dice, 2))
+			cycle_open(c, c->relid, CYCLE_OTHER_HANDLE + n);
+		if (dice_once_in(c->dice, 2))
+			cycle_post(c, BUS_GPADL_TEARDOWN, c->relid, CYCLE_OTHER_HANDLE + n);
+	}
+}
+
+/* ---- requests that last ------------------------------------------------------------------ */
+
+static void while_it_lasts(struct cycle *c, struct cycle *primary)
+{
+	for (uint32_t n = dice_below(c->dice, 6); n > 0; n--) {
+		switch (dice_below(c->dice, 5)) {
+		case 0:
+			declare(c);
+			break;
+		case 1:
+			cycle_post(c, BUS_MODIFY, c->relid, 0);
+			break;
+		case 2:
+			close_channel(c);
+			break;
+		case 3:
+			cycle_open(c, c->relid, c->handle);
+			break;
+		default:
+			close_channel(primary);
+		}
+	}
+}
+
+/* Closed, or taken back, with a request that the disk has. */
+static void end_slowly(struct cycle *c)
+{
+	const bool breaks = dice_once_in(c->dice, 2), sub = !dice_once_in(c->dice, 3);
+	struct cycle target;
+	uint32_t rescinded;
+
+	if (!set_out(c, SMALL))
+		return;
+	target = *c;
+	if (sub && (!cycle_ask_subs(c, 1) || !open_sub(c, 1, SMALL, &target)))
+		return;
+	rescinded = cycle_seen(BUS_RESCIND);
+	target.silent = dice_once_in(c->dice, 2);
+	cycle_hold(&target);
+	cycle_slow(&target);
+	if (breaks)
+		cycle_bad_packet(&target);
+	cycle_release(&target);
+	if (breaks ? !cycle_await_some(BUS_RESCIND, rescinded) : !all_taken(&target))
+		return;
+	if (!breaks)
+		close_channel(&target);
+	if (dice_once_in(c->dice, 2))
+		cycle_open(c, target.relid, target.handle);
+	if (sub && dice_once_in(c->dice, 2))
+		close_channel(c);
+	else if (dice_once_in(c->dice, 2))
+		declare(c);
+	while_it_lasts(&target, c);
+}
+
+/* ---- while the server is busy -------------------------------------------------------------- */
+
+/* True: the first of them are read, and the next batch, twice as large, has begun. */
+static bool occupy(struct cycle *busy)
+{
+	struct guestring_header *out = busy->ring.out.header;
+	const uint32_t from = atomic_load(&out->write_index);
+
+	cycle_long_reads(busy, LONG);
+	return reaches(&out->read_index, from + FIRST * CYCLE_LONG_BYTES);
+}
+
+enum strike {
+	CLOSED_BAD, REOPENED_BAD, LEFT_BAD, /* what the ring tells: broken */
+	CLOSED_ROOM, REOPENED_ROOM, LEFT_ROOM, /* room */
+	CLOSING_ROOM,
+	OPENED_CLOSED,
+	CLOSED_PACKET, REOPENED_PACKET, LEFT_PACKET,
+	STRIKES,
+};
+
+/* The messages; behind them what the ring tells, which was open before. */
+static void strike_at(struct cycle *target, enum strike strike)
+{
+	const bool leaves = strike == LEFT_BAD || strike == LEFT_ROOM || strike == LEFT_PACKET;
+	const bool reopens = strike == REOPENED_BAD || strike == REOPENED_ROOM ||
+			     strike == REOPENED_PACKET || strike == OPENED_CLOSED;
+
+	if (leaves)
+		cycle_initiate(target);
+	else
+		close_channel(target);
+	if (reopens)
+		cycle_open(target, target->relid, target->handle);
+	if (strike == OPENED_CLOSED)
+		close_channel(target);
+	else if (strike <= LEFT_BAD)
+		cycle_break_ring(target);
+	else if (strike <= CLOSING_ROOM)
+		cycle_make_room(target);
+	else
+		cycle_not_ready(target, 4);
+}
+
+/* Its answers wait; with CLOSING_ROOM, one that the disk has is among them. */
+static bool make_ready(struct cycle *target, enum strike strike)
+{
+	if (strike >= CLOSED_ROOM && strike <= LEFT_ROOM)
+		return deafen(target, 2);
+	if (strike != CLOSING_ROOM)
+		return true;
+	if (!fill(target))
+		return false;
+	cycle_hold(target);
+	cycle_slow(target);
+	cycle_ask(target, 2);
+	cycle_release(target);
+	return reaches(&target->ring.in.header->pending_send_sz, 1);
+}
+
+static void strike_when_busy(struct cycle *c)
+{
+	/* Those of two messages meet what the ring tells least often. */
+	static const uint8_t strikes[] = {
+		CLOSED_BAD, REOPENED_BAD, REOPENED_BAD, REOPENED_BAD, REOPENED_BAD, REOPENED_BAD,
+		REOPENED_BAD, REOPENED_BAD, REOPENED_BAD, LEFT_BAD, CLOSED_ROOM, REOPENED_ROOM,
+		REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM,
+		REOPENED_ROOM, REOPENED_ROOM, LEFT_ROOM, LEFT_ROOM,
+		CLOSING_ROOM, CLOSING_ROOM, CLOSING_ROOM, OPENED_CLOSED, OPENED_CLOSED,
+		CLOSED_PACKET, REOPENED_PACKET, LEFT_PACKET,
+	};
+	const enum strike strike = strikes[dice_below(c->dice, sizeof(strikes))];
+	/* A sub-channel is no more when the guest leaves. */
+	const bool primary = strike == LEFT_BAD || strike == LEFT_ROOM ||
+			     strike == LEFT_PACKET || dice_once_in(c->dice, 2);
+	struct cycle sub, *target = primary ? c : &sub, *busy = primary ? &sub : c;
+
+	if (!set_out(c, primary ? SMALL : LARGE) || !cycle_ask_subs(c, 1) ||
+	    !open_sub(c, 1, primary ? LARGE : SMALL, &sub) || !make_ready(target, strike) ||
+	    !occupy(busy))
+		return;
+	strike_at(target, strike);
+}
+
+/* The primary goes when its sub-channel's rings are mapped and the door is not yet in
+ * force. */
+static void lose_primary_armed(struct cycle *c)
+{
+	struct cycle sub;
+
+	if (!set_out(c, LARGE) || !cycle_ask_subs(c, 1))
+		return;
+	sub = cycle_sub(c, 1);
+	sub.half = SMALL;
+	cycle_open_up(&sub, false);
+	usleep(dice_below(c->dice, ARMED_US));
+	close_channel(c);
+}
+
+void attack_moment(struct cycle *c)
+{
+	static void (*const moments[])(struct cycle *) = {
+		fault_behind, fault_behind, fault_behind, fault_behind, list_before_reset,
+		reset_held, two_deaf, release_in_handshake, release_beside, pages_late,
+		end_slowly, end_slowly, end_slowly, lose_primary_armed, lose_primary_armed,
+		strike_when_busy, strike_when_busy, strike_when_busy, strike_when_busy,
+		strike_when_busy, strike_when_busy, strike_when_busy, strike_when_busy,
+		strike_when_busy, strike_when_busy,
+	};
+
+	moments[dice_below(c->dice, sizeof(moments) / sizeof(moments[0]))](c);
+}
