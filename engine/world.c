@@ -750,12 +750,12 @@ static void step(struct world *w, struct sm_cx *cx, const void *payload, uint32_
 }
 
 /* False: nobody lives there, or it is not the one that was meant. */
-static bool deliver(struct world *w, struct sm_cx *cx, uint16_t code, const void *payload,
-		    uint32_t len)
+static bool deliver(struct world *w, struct sm_cx *cx, const struct sm_event_desc *event,
+		    const void *payload, uint32_t len)
 {
 	const struct sm_head *h = world_at(w, cx->ref.kind, cx->ref.index);
 
-	cx->event = event_desc(w, cx->ref.kind, code);
+	cx->event = event;
 	if (!h || !cx->event || (cx->ref.generation && cx->ref.generation != h->generation)) {
 		w->lane.ignored++;
 		return false;
@@ -769,17 +769,18 @@ static unsigned deliver_message(struct world *w, struct sm_cx *cx, const struct 
 {
 	const uint8_t *payload = (const uint8_t *)(m + 1);
 	const struct target *t = (const void *)(payload + padded(m->len));
+	const struct sm_event_desc *event = event_desc(w, m->to.kind, m->event);
 
 	cx->ref = m->to;
 	cx->from = m->from;
 	if (m->many == 0) {
-		deliver(w, cx, m->event, payload, m->len);
+		deliver(w, cx, event, payload, m->len);
 		return 1;
 	}
 	for (unsigned i = 0; i < m->many; i++) {
 		cx->ref.index = t[i].index;
 		cx->ref.generation = t[i].generation;
-		deliver(w, cx, m->event, payload, m->len);
+		deliver(w, cx, event, payload, m->len);
 	}
 	return m->many;
 }
@@ -833,7 +834,7 @@ struct turn world_turn(struct world *w, const struct event *ev)
 	w->effects_bytes = w->n_effects = 0;
 	w->raise_to = w->lane.level;
 	cx.ref = (struct sm_ref){ ev->kind, ev->index, ev->generation };
-	deliver(w, &cx, ev->code, ev->payload, ev->len);
+	deliver(w, &cx, event_desc(w, ev->kind, ev->code), ev->payload, ev->len);
 	while (w->inbox_head < w->inbox_end) {
 		const struct sm_message *m = (const void *)(w->inbox + w->inbox_head);
 
