@@ -26,7 +26,6 @@
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,7 +38,6 @@ enum {
 	GAP_STEP_MS = 100,    /* and the longest of each such interval */
 	GAP_STEPS_MAX = 9000, /* 15 minutes */
 	FAULTS_TOLD = 8,
-	PIECE = 128,          /* bytes of the report */
 };
 
 #define MS UINT64_C(1000000)
@@ -463,15 +461,11 @@ static void report(const char *boot_before, struct clocks before, bool stalled)
 	fprintf(out, "]}\n");
 	const long size = ftell(out);
 	fclose(out);
-	/* In pieces, each waited for: a serial port whose every byte is an exit keeps a processor of the guest for as long as
-	 * the kernel has something to send. */
 	for (long done = 0; done < size;) {
-		const long left = size - done;
-		const ssize_t n = write(STDOUT_FILENO, text + done, (size_t)(left < PIECE ? left : PIECE));
+		const ssize_t n = write(STDOUT_FILENO, text + done, (size_t)(size - done));
 		if (n <= 0) {
 			die("the report cannot be written: %s", strerror(errno));
 		}
-		(void)tcdrain(STDOUT_FILENO);
 		done += n;
 	}
 }
