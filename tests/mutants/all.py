@@ -43,6 +43,7 @@ FUZZ = [['fuzz/fuzz_message', 'runs=1500'], ['fuzz/fuzz_machine', 'seed=7', 'run
 SIM_TARGETS = ['holdfast', 'sim/holdfast-sim', 'sim/sim-a.so', 'sim/sim-b.so', 'sim/sim-load.so',
                'sim/sim-hostile.so', 'sim/sim-archive-a.so', 'sim/sim-archive-b.so']
 SOFT_TARGETS = ['holdfast', 'holdfast-partition', 'tests/soft/softload', 'tests/soft/softchk']
+SOFT = ['soft-follower', 'soft-replace']
 STUCK = 240
 FLAGS = ('-O1 -ftrivial-auto-var-init=pattern -fsanitize=bounds '
          '-fsanitize-undefined-trap-on-error')
@@ -107,8 +108,8 @@ class Bench:
             yield os.path.basename(command[0]), command[:1], command, None
         yield ('corpus', ['holdfast'], [os.path.join(self.tree.path, 'tests/corpus/run.sh'),
                                         self.out], None)
-        if self.runs_soft(name):
-            yield ('soft', SOFT_TARGETS, [os.path.join(self.tree.path, 'tests/e2e/soft-replace.sh'),
+        for script in SOFT if self.runs_soft(name) else ():
+            yield (script, SOFT_TARGETS, [os.path.join(self.tree.path, f'tests/e2e/{script}.sh'),
                                           self.out, self.out],
                    {'REPLACEMENTS': '2', 'KILLS': '2', 'SECONDS_OF_LOAD': '6'})
 
