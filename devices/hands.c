@@ -49,14 +49,10 @@ static void read_rows(struct hands *h)
 		memcpy(name, w->fds[row].name, sizeof(w->fds[row].name));
 		if (numbered(name, "door.", LIMIT_CHANNELS, &n)) {
 			h->door_fd[n] = WIRE_FD_BASE + (int)row;
-			h->row_role[row] = ROW_DOOR;
+			h->row_is_door[row] = true;
 			h->row_door[row] = (uint16_t)n;
 		} else if (numbered(name, "irq.", LIMIT_VPS, &n)) {
 			h->irq_fd[n] = WIRE_FD_BASE + (int)row;
-		} else if (strcmp(name, "kick") == 0) {
-			h->row_role[row] = ROW_KICK;
-		} else if (strcmp(name, "cq.0") == 0) {
-			h->row_role[row] = ROW_CQ;
 		}
 	}
 }
@@ -223,7 +219,7 @@ int hands_take_over(struct hands *h, const struct world *w)
 }
 
 #if HOLDFAST_SABOTAGE
-/* Notifications are swallowed, nothing is looked at again. */
+/* Notifications are swallowed, no ring is looked at again. */
 static bool kick_sabotaged(struct hands *h)
 {
 	sabotage_deafen();

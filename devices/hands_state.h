@@ -44,8 +44,6 @@ struct chan {
 	uint8_t *page[LIMIT_RING_PAGES];
 };
 
-enum row_role { ROW_OTHER = 0, ROW_KICK, ROW_CQ, ROW_DOOR };
-
 /* An instance with a deadline; only `told` ever changes. */
 struct timer {
 	uint16_t kind, index, code;
@@ -67,7 +65,7 @@ struct hands {
 	uint32_t epoch;
 
 	/* Descriptors, from custody's table; they never change. */
-	uint8_t row_role[LIMIT_FDS];
+	bool row_is_door[LIMIT_FDS];
 	uint16_t row_door[LIMIT_FDS];
 	int door_fd[LIMIT_CHANNELS];
 	int irq_fd[LIMIT_VPS];

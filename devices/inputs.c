@@ -619,7 +619,7 @@ void hands_readable(struct hands *h, int fd)
 	if (sabotage_deaf())
 		return;
 #endif
-	if (h->row_role[row] == ROW_DOOR && channels_has(&h->mapped, h->row_door[row]))
+	if (h->row_is_door[row] && channels_has(&h->mapped, h->row_door[row]))
 		channels_add(&h->ready, h->row_door[row]);
 }
 

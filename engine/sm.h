@@ -169,8 +169,9 @@ size_t sm_blob_read(const struct sm_cx *cx, sm_blob b, size_t offset, void *dst,
 
 /* The level in force: what is above it may be written but decides nothing. */
 unsigned sm_level(const struct sm_cx *cx);
-/* Raises it, from the next turn on; fields of the new levels begin then. Never lowers: fact(). In a build that does
- * not serve @level it stays, and a follower stops there (world_beyond()). */
+/* Raises it, from the next turn on; fields of the new levels begin then. Never
+ * lowers: fact(). In a build that does not serve @level it stays, and a follower
+ * stops there (world_beyond()). */
 void sm_raise_level(struct sm_cx *cx, unsigned level);
 
 #endif

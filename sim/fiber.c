@@ -1,9 +1,9 @@
 /* Fibers: a stack, a stack pointer, and one that runs.
  *
  * Invariants: a bit of kernel.runnable is set exactly for the fibers in
- * FIBER_RUNNABLE, one of kernel.blocked for those in FIBER_BLOCKED; kernel.current is NULL only in the scheduler, which runs on
- * the real stack of the process; a fiber that ended is never resumed, and its
- * stack is kept for the next one. */
+ * FIBER_RUNNABLE, one of kernel.blocked for those in FIBER_BLOCKED; kernel.current
+ * is NULL only in the scheduler, which runs on the real stack of the process; a
+ * fiber that ended is never resumed, and its stack is kept for the next one. */
 #include "sim/kernel.h"
 
 #include "engine/fact.h"

@@ -12,7 +12,10 @@
 #include "sim/shelf.h"
 
 #include "engine/fact.h"
+#include "engine/sandbox.h"
 #include "persist/archive.h"
+#include "servicing/archive_status.h"
+#include "servicing/control_client.h"
 #include "sim/moment.h"
 #include "sim/plan.h"
 #include "sim/programs.h"
@@ -203,19 +206,16 @@ void shelf_archiver_ends(const struct process *p, int status, int signal)
 
 /* ---- the archive ------------------------------------------------------------------- */
 
-int __wrap_archive_open(const char *dir, const struct archive_options *o, struct archive **ret,
-			char *why);
-struct archive *__wrap_archive_close(struct archive *a);
-const struct archive_place *__wrap_archive_place(const struct archive *a);
-int __wrap_archive_append(struct archive *a, uint64_t position, const struct log_record *h,
-			  const void *payload);
-int __wrap_archive_flush(struct archive *a);
-int __wrap_archive_gap(struct archive *a, const struct slot_cut *cut, const uint8_t *bytes,
-		       size_t len);
-int __wrap_archive_checkpoint(struct archive *a, const struct slot_cut *cut, const uint8_t *bytes,
-			      size_t len, bool verified);
-void __wrap_archive_expire(struct archive *a, uint64_t now_ns);
-uint64_t __wrap_archive_bytes(const struct archive *a);
+/* Declared as what they stand for. */
+__typeof__(archive_open) __wrap_archive_open;
+__typeof__(archive_close) __wrap_archive_close;
+__typeof__(archive_place) __wrap_archive_place;
+__typeof__(archive_append) __wrap_archive_append;
+__typeof__(archive_flush) __wrap_archive_flush;
+__typeof__(archive_gap) __wrap_archive_gap;
+__typeof__(archive_checkpoint) __wrap_archive_checkpoint;
+__typeof__(archive_expire) __wrap_archive_expire;
+__typeof__(archive_bytes) __wrap_archive_bytes;
 
 int __wrap_archive_open(const char *dir, const struct archive_options *o, struct archive **ret,
 			char *why)
@@ -354,14 +354,13 @@ uint64_t __wrap_archive_bytes(const struct archive *a)
 
 /* ---- what else it calls ---------------------------------------------------------------- */
 
-struct archive_status;
-int __wrap_archive_status_open(const char *dir);
-void __wrap_archive_status_write(int fd, const struct archive_status *s);
-int __wrap_control_connect(const char *state_dir);
-int __wrap_control_custody(const char *state_dir, struct custody *c);
-int __wrap_sandbox_privileges(void);
-int __wrap_sandbox_limits(unsigned files);
-int __wrap_sandbox_allow_only(int set);
+__typeof__(archive_status_open) __wrap_archive_status_open;
+__typeof__(archive_status_write) __wrap_archive_status_write;
+__typeof__(control_connect) __wrap_control_connect;
+__typeof__(control_custody) __wrap_control_custody;
+__typeof__(sandbox_privileges) __wrap_sandbox_privileges;
+__typeof__(sandbox_limits) __wrap_sandbox_limits;
+__typeof__(sandbox_allow_only) __wrap_sandbox_allow_only;
 int __wrap_setpriority(int which, id_t who, int priority);
 
 int __wrap_archive_status_open(const char *dir)
@@ -402,7 +401,7 @@ int __wrap_sandbox_limits(unsigned files)
 	return 0;
 }
 
-int __wrap_sandbox_allow_only(int set)
+int __wrap_sandbox_allow_only(enum sandbox_set set)
 {
 	(void)set;
 	return 0;
