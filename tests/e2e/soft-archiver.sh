@@ -19,7 +19,7 @@ state() {
 
 # until_state STATE
 until_state() {
-	for _ in $(seq 100); do
+	for _ in $(seq 500); do
 		[ "$(state)" = "$1" ] && return 0
 		sleep 0.02
 	done
@@ -35,12 +35,15 @@ for p in json.load(sys.stdin)["procs"].values():
         print(p["pid"])' "$1" | tail -n 1
 }
 
-until_ready() {
-	for _ in $(seq 100); do
-		[ -z "$(pid_of ready)" ] || { sleep 0.1; return 0; }
+# until_pid ROLE-OR-STATE: sets pid as soon as a process is so. The machine's state
+# comes before its process has told of itself.
+until_pid() {
+	for _ in $(seq 500); do
+		pid=$(pid_of "$1")
+		[ -z "$pid" ] || return 0
 		sleep 0.02
 	done
-	fail "the successor is not ready"
+	fail "no process is $1"
 }
 
 # killed PHASE: the archiver dies now; the machine is in that phase.
@@ -72,7 +75,8 @@ archive
 killed IDLE
 
 # The partition is stopped when the request to spawn comes to it.
-owner=$(pid_of owner) partition=$(cat "$STATE/partition.pid")
+until_pid owner
+owner=$pid partition=$(cat "$STATE/partition.pid")
 kill -STOP "$owner"
 service "$B" --json
 sleep 0.2
@@ -93,13 +97,17 @@ killed DONE
 # The successor is stopped, and the owner until the successor has said that it is ready.
 service "$B" --follow-seconds 3
 until_state FOLLOWING
-successor=$(pid_of following) owner=$(pid_of owner)
+until_pid following
+successor=$pid
+until_pid owner
+owner=$pid
 kill -STOP "$successor"
 killed FOLLOWING
 sleep 3
 kill -STOP "$owner"
 kill -CONT "$successor"
-until_ready
+until_pid ready
+sleep 0.1
 kill -STOP "$successor"
 kill -CONT "$owner"
 until_state FLIPPING
@@ -108,7 +116,8 @@ kill -CONT "$successor"
 done_well FLIPPING
 
 until_state PROBATION
-predecessor=$(pid_of probation)
+until_pid probation
+predecessor=$pid
 kill -STOP "$predecessor"
 "$A" rollback --state "$STATE" >"$WORK/service" 2>&1 &
 asked=$!
