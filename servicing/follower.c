@@ -5,6 +5,7 @@
  * are needed. */
 #include "devices/hands.h"
 #include "engine/owner.h"
+#include "engine/slice.h"
 #include "persist/codec.h"
 #include "servicing/paravisor.h"
 #include "servicing/registry.h"
@@ -251,6 +252,7 @@ enum life follower_live(struct paravisor *p)
 {
 	struct live l = { 0 };
 
+	slice_shortest();
 	if (!load(p))
 		return LIFE_ENDS;
 	p->heap = heap_bytes();

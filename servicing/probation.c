@@ -10,6 +10,7 @@
 #include "devices/hands.h"
 #include "engine/faults.h"
 #include "engine/owner.h"
+#include "engine/slice.h"
 #include "engine/vote.h"
 #include "persist/codec.h"
 #include "servicing/paravisor.h"
@@ -219,6 +220,7 @@ enum life probation_run(struct paravisor *p)
 	enum outcome o = GOES_ON;
 	uint32_t owner = OWNER_SLOT(atomic_load(&p->c.h->owner));
 
+	slice_shortest();
 	begin(p, p->lane.log.end, p->lane.log.chain);
 	p->watch_ns = mono_now_ns();
 	atomic_store(&proc->state, PROC_PROBATION);

@@ -5,6 +5,7 @@
 #include "engine/fact.h"
 #include "engine/loop.h"
 #include "engine/owner.h"
+#include "engine/slice.h"
 #include "engine/vote.h"
 #include "persist/codec.h"
 #include "servicing/badbuild.h"
@@ -376,6 +377,7 @@ enum life serving_run(struct paravisor *p)
 {
 	if (!take_over(p))
 		return LIFE_ENDS;
+	slice_usual();
 	for (;;) {
 		unsigned n = lane_batch(&p->lane);
 		bool back = is_to_return(p);

@@ -8,6 +8,7 @@
  *
  * The sentinel never takes from a live owner: it names after a death only. */
 #include "engine/partition/partition.h"
+#include "engine/slice.h"
 
 #include <errno.h>
 #include <string.h>
@@ -282,6 +283,7 @@ static void *watch(void *arg)
 {
 	struct sentinel s = { .p = arg, .owner_row = -1, .before_row = -1, .left_row = -1 };
 
+	slice_shortest();
 	for (;;) {
 		uint64_t word = atomic_load(&s.p->c.h->owner);
 

@@ -85,7 +85,7 @@ def act(bench, vm, kind, most, end, dice):
         if REASON[kind] == 'planned':
             replace(bench, vm, n)
         else:
-            kill(bench, vm, .1 if kind == 'standby' else dice.uniform(.005, .03))
+            kill(bench, vm, .03 if kind == 'standby' else dice.uniform(.005, .03))
         if floor:
             floor.measure()
         n += 1
