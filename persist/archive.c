@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 enum { RESERVES = 4, RESERVE_BYTES = 4 << 20, AGE_PARTS = 8 };
+enum { LOCK_TRIES = 40, LOCK_PAUSE_US = 50000 };
 
 struct archive {
 	MDB_env *env;
@@ -175,6 +176,18 @@ static int load(struct archive *a, MDB_txn *txn, char *why)
 	return rc ? store_error(rc, "cannot read the archive", why) : 0;
 }
 
+/* Who only looks whether an archiver writes (archive_status.c) holds the lock for that
+ * moment. */
+static bool locked(int fd)
+{
+	for (unsigned tries = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {
+		if (errno != EWOULDBLOCK || tries == LOCK_TRIES)
+			return false;
+		usleep(LOCK_PAUSE_US);
+	}
+	return true;
+}
+
 static int take_lock(struct archive *a, const char *dir, char *why)
 {
 	char path[4096];
@@ -188,7 +201,7 @@ static int take_lock(struct archive *a, const char *dir, char *why)
 		snprintf(why, ARCHIVE_WHY, "cannot open %.180s: %s", path, strerror(-r));
 		return r;
 	}
-	if (flock(a->lock, LOCK_EX | LOCK_NB) == 0)
+	if (locked(a->lock))
 		return 0;
 	snprintf(why, ARCHIVE_WHY, "another archiver writes to it");
 	return ARCHIVE_E_REFUSED;

@@ -4,9 +4,12 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -330,6 +333,29 @@ Test(archive, two_writers_and_strangers_are_refused)
 	o.identity = 100;
 	cr_assert_eq(archive_open(dir, &o, &second, why), ARCHIVE_E_OTHER);
 	cr_assert_eq(archive_reader_open("/nonexistent", &r, why), -ENOENT);
+}
+
+static void *look_a_while(void *fd)
+{
+	usleep(200000);
+	close(*(int *)fd);
+	return NULL;
+}
+
+Test(archive, who_only_looks_whether_it_is_written_keeps_no_writer_out)
+{
+	char path[128];
+	pthread_t thread;
+	int fd;
+
+	open_with(options(0, 0, 0));
+	a = archive_close(a);
+	snprintf(path, sizeof(path), "%s/writer", dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	cr_assert_eq(flock(fd, LOCK_SH | LOCK_NB), 0);
+	cr_assert_eq(pthread_create(&thread, NULL, look_a_while, &fd), 0);
+	open_with(options(0, 0, 0));
+	pthread_join(thread, NULL);
 }
 
 Test(archive, a_flipped_bit_is_found)
