@@ -464,7 +464,7 @@ static unsigned wait_collect(void)
 {
 	unsigned n;
 
-	for (unsigned i = 0; i < 1000; i++) {
+	for (unsigned i = 0; i < 20000; i++) {
 		hands_readable(h, h->cq_fd);
 		n = collect();
 		if (n)

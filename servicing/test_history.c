@@ -302,7 +302,7 @@ static void teardown(void)
 	cr_assert_eq(system(command), 0);
 }
 
-TestSuite(history, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(history, .init = setup, .fini = teardown, .timeout = 200);
 
 Test(history, replay_of_the_ring_agrees)
 {
@@ -361,7 +361,7 @@ Test(history, a_late_archiver_starts_at_a_checkpoint)
 
 	press(90000);
 	pid = start_archive();
-	usleep(500000);
+	wait_archived(90000);
 	press(100);
 	end_vm();
 	cr_assert_eq(status_of(pid), 0);
@@ -581,7 +581,7 @@ Test(history, a_tape_passes_over_what_is_missing)
 	status_of(pid);
 	press(90000);
 	pid = start_archive();
-	usleep(500000);
+	wait_archived(91000);
 	press(100);
 	end_vm();
 	cr_assert_eq(status_of(pid), 0);

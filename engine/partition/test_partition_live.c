@@ -197,7 +197,7 @@ static void clean(void)
 
 TestSuite(partition_live, .fini = clean);
 
-Test(partition_live, guest_runs_and_its_status_is_the_partition_s, .timeout = 20)
+Test(partition_live, guest_runs_and_its_status_is_the_partition_s, .timeout = 60)
 {
 	cr_assert(start("soft", "soft", "guest 2000 7"), "%s", live.said);
 	cr_assert_eq(exit_status(), 7);
@@ -230,7 +230,7 @@ Test(partition_live, crash_loop_rests_and_goes_on, .timeout = 60)
 	end();
 }
 
-Test(partition_live, idle_owner_is_not_killed_when_only_a_busy_one_shall_be, .timeout = 20)
+Test(partition_live, idle_owner_is_not_killed_when_only_a_busy_one_shall_be, .timeout = 60)
 {
 	start_soft("soft");
 	cr_assert_eq(ask(control(), CONTROL_KILL, 1, NULL).status, EAGAIN);
@@ -238,7 +238,7 @@ Test(partition_live, idle_owner_is_not_killed_when_only_a_busy_one_shall_be, .ti
 	end();
 }
 
-Test(partition_live, waiting_client_gets_the_status, .timeout = 20)
+Test(partition_live, waiting_client_gets_the_status, .timeout = 60)
 {
 	struct control_reply reply;
 
@@ -248,7 +248,7 @@ Test(partition_live, waiting_client_gets_the_status, .timeout = 20)
 	cr_assert_eq(exit_status(), 9);
 }
 
-Test(partition_live, console_passes_both_ways, .timeout = 20)
+Test(partition_live, console_passes_both_ways, .timeout = 60)
 {
 	struct control_request rq = { .magic = WIRE_MAGIC, .op = CONTROL_CONSOLE };
 	char heard[16] = "";
@@ -289,7 +289,7 @@ static struct control_reply service(int exe)
 	return reply;
 }
 
-Test(partition_live, successor_runs_the_given_executable_and_its_end_is_told, .timeout = 20)
+Test(partition_live, successor_runs_the_given_executable_and_its_end_is_told, .timeout = 60)
 {
 	struct control_reply reply;
 	int pid;
@@ -311,7 +311,7 @@ Test(partition_live, successor_runs_the_given_executable_and_its_end_is_told, .t
 	end();
 }
 
-Test(partition_live, missing_guest_is_one_line, .timeout = 20)
+Test(partition_live, missing_guest_is_one_line, .timeout = 60)
 {
 	setenv("PARTITION_PLAY", "/nonexistent", 1);
 	cr_assert_not(start("soft", "soft", "guest 1 0"));

@@ -30,6 +30,7 @@ void arguments_usage(FILE *file)
 	      "  churn=MS     a channel message that often; lost=30 s; patience=120 s\n"
 	      "  poison=MS    so long after the start a command of operation code 0xDE on the last\n"
 	      "               channel, which may be rescinded for it; poisons=1: on so many channels;\n"
+	      "               poison_from=FILE: counted from when that FILE is there;\n"
 	      "               poison_how=0: its second byte (0 dies in the action, 1 loops there, 2 is answered)\n"
 	      "  spoil        poison is a write index outside the ring: the channel is rescinded\n"
 	      "  reset=MS     so long after the load began the VM is reset, once\n"
@@ -142,6 +143,10 @@ static int set_word(struct arguments *a, const char *word)
 	}
 	if (strncmp(word, "until=", 6) == 0) {
 		a->load.until = value;
+		return 0;
+	}
+	if (strncmp(word, "poison_from=", 12) == 0) {
+		a->load.poison_from = value;
 		return 0;
 	}
 	if (strncmp(word, "mix=", 4) == 0) {

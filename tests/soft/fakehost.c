@@ -35,7 +35,8 @@ enum {
 	RAM_BYTES = 256 << 20,
 	MARK_PORT = 0x500,
 	LIFE_MS = 60000,
-	ABSENT_MS = 1500,
+	ABSENT_MS = 3000,
+	END_LOOKS = 2000, END_LOOK_US = 10000, /* from the end of the guest's output to its own */
 	RELID_BASE = 5, /* relids are not indices */
 };
 
@@ -812,20 +813,22 @@ static void read_output(struct host *host, int from)
 	size_t have = 0;
 	int status;
 
+	unsigned looks = END_LOOKS;
+
 	while (poll(&fd, 1, LIFE_MS) == 1) {
 		const ssize_t n = read(from, result->line + have, sizeof(result->line) - 1 - have);
 
-		if (n <= 0)
+		if (n <= 0) {
+			looks = 0;
 			break;
+		}
 		have += (size_t)n;
 	}
 	result->line[have] = '\0';
-	if (waitpid(host->guest, &status, WNOHANG) == 0) {
-		usleep(100000);
-		if (waitpid(host->guest, &status, WNOHANG) == 0) {
+	while (waitpid(host->guest, &status, WNOHANG) == 0) {
+		if (looks++ >= END_LOOKS)
 			kill(host->guest, SIGKILL);
-			waitpid(host->guest, &status, 0);
-		}
+		usleep(END_LOOK_US);
 	}
 	result->status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }

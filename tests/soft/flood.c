@@ -9,7 +9,7 @@ enum {
 	STUCK = 900,         /* requests on each of two channels whose answers nobody takes */
 	TURNS = 3000,        /* of the channel beside it */
 	LARGE = 48, LARGE_BYTES = 256 * SOFTVM_PAGE, LARGE_TURNS = 40,
-	SECONDS = 40,
+	SECONDS = 120,
 };
 
 static _Atomic uint32_t answered;
@@ -41,12 +41,6 @@ static bool goes_on(struct scsikit *kit, unsigned n)
 	return good;
 }
 
-static void step(struct scsikit *kit, const char *what)
-{
-	fprintf(kit->report, "step %s\n", what);
-	fflush(kit->report);
-}
-
 static void get_stuck(struct scsikit *kit, uint32_t channel)
 {
 	struct guestscsi_request *all = calloc(STUCK, sizeof(*all));
@@ -67,11 +61,10 @@ static void never_reads(struct scsikit *kit)
 	get_stuck(kit, 1);
 	get_stuck(kit, 2);
 	sleep(1);
-	step(kit, "stuck");
+	scsikit_step(kit, "stuck");
 	scsikit_check(kit, goes_on(kit, TURNS), "the channel beside two that are stuck goes on");
 	scsikit_check(kit, atomic_load(&answered) == 0, "they were stuck");
-	step(kit, "still stuck");
-	sleep(2);
+	scsikit_gate(kit, "still stuck");
 	guestscsi_set_deaf(kit->scsi, 1, false);
 	guestscsi_set_deaf(kit->scsi, 2, false);
 	scsikit_check(kit, scsikit_until(kit, all_answered, SECONDS),
@@ -121,12 +114,10 @@ int flood(struct guestbus *bus, struct scsikit *kit)
 {
 	int error;
 
-	step(kit, "begin");
-	sleep(1);
+	scsikit_gate(kit, "begin");
 	never_reads(kit);
-	step(kit, "large");
+	scsikit_step(kit, "large");
 	error = largest_packets(bus, kit);
-	step(kit, "end");
-	sleep(1);
+	scsikit_gate(kit, "end");
 	return error;
 }

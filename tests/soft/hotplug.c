@@ -11,13 +11,7 @@
 #define OTHER_MEDIUM SCSIKIT_SENSE(6, 0x28, 0)
 #define NO_MEDIUM SCSIKIT_SENSE(2, 0x3a, 2)
 
-enum { SECONDS = 40, SECTOR = 4096, INVALID_LUN = 0x20, LOADERS = 16 };
-
-static void step(struct scsikit *kit, const char *what)
-{
-	fprintf(kit->report, "step %s\n", what);
-	fflush(kit->report);
-}
+enum { SECONDS = 120, SECTOR = 4096, INVALID_LUN = 0x20, LOADERS = 16 };
 
 static bool lun_listed(struct scsikit *kit)
 {
@@ -44,7 +38,7 @@ static void note_told(struct scsikit *kit)
 static void added(struct scsikit *kit)
 {
 	note_told(kit);
-	step(kit, "ready");
+	scsikit_step(kit, "ready");
 	scsikit_check(kit, scsikit_until(kit, lun_listed, SECONDS), "REPORT LUNS: a LUN has come");
 	scsikit_check(kit, scsikit_until(kit, was_told, SECONDS), "the guest was told to look");
 	kit->lun = 1;
@@ -58,7 +52,7 @@ static void added(struct scsikit *kit)
 static void resized(struct scsikit *kit)
 {
 	note_told(kit);
-	step(kit, "added");
+	scsikit_step(kit, "added");
 	scsikit_check(kit, scsikit_until(kit, was_told, SECONDS), "the guest was told to look");
 	scsikit_none(kit, "00 00 00 00 00 00");
 	scsikit_ended(kit, CAPACITY_CHANGED, "the LUN has another capacity");
@@ -144,12 +138,12 @@ static void removed(struct guestbus *bus, struct scsikit *kit)
 {
 	note_told(kit);
 	scsikit_check(kit, load(bus, kit) == 0, "16 requests at a time");
-	step(kit, "loading");
+	scsikit_step(kit, "loading");
 	scsikit_check(kit, scsikit_until(kit, nothing_out, SECONDS), "each request was answered");
 	fprintf(kit->report, "    %u done, %u of no LUN, %u others\n", completed, vanished, odd);
 	scsikit_check(kit, completed > LOADERS && vanished == LOADERS && odd == 0,
 		      "well, or as of a LUN that is no more");
-	scsikit_check(kit, was_told(kit), "the guest was told to look");
+	scsikit_check(kit, scsikit_until(kit, was_told, SECONDS), "the guest was told to look");
 	scsikit_check(kit, not_listed(kit), "REPORT LUNS: it is gone");
 	kit->lun = 0;
 	scsikit_none(kit, "00 00 00 00 00 00");
@@ -180,15 +174,15 @@ static void media(struct scsikit *kit)
 {
 	kit->lun = 3;
 	scsikit_none(kit, "1e 00 00 00 01 00");
-	step(kit, "locked");
+	scsikit_step(kit, "locked");
 	scsikit_check(kit, scsikit_until(kit, eject_asked, SECONDS),
 		      "GET EVENT STATUS: somebody wants the medium");
 	scsikit_none(kit, "00 00 00 00 00 00");
 	scsikit_ended(kit, 0, "but it stays");
 	scsikit_none(kit, "1e 00 00 00 00 00");
-	step(kit, "unlocked");
+	scsikit_step(kit, "unlocked");
 	scsikit_check(kit, scsikit_until(kit, medium_gone, SECONDS), "it is out, the tray is open");
-	step(kit, "empty");
+	scsikit_step(kit, "empty");
 	scsikit_check(kit, scsikit_until(kit, other_medium, SECONDS), "another medium is in");
 	scsikit_in(kit, "28 00 00 00 00 00 00 00 01 00", 2048);
 	scsikit_check(kit, scsikit_sense(kit) == 0 && memcmp(kit->data, "other 00000 ", 12) == 0,
@@ -233,11 +227,11 @@ static void controller(struct guestbus *bus, struct scsikit *kit, bool again)
 	scsikit_in(&other, "28 00 00 00 00 07 00 00 08 00", SECTOR);
 	scsikit_check(kit, scsikit_sense(&other) == 0 && scsikit_same(&other, 0, SECTOR, 8),
 		      "its disk is written and read");
-	step(kit, again ? "controller again" : "controller");
+	scsikit_step(kit, again ? "controller again" : "controller");
 	scsikit_check(kit, scsikit_until(kit, rescinded, SECONDS), "it is taken away");
 	scsikit_check(kit, guestscsi_close(scsi) == 0, "it is closed");
-	scsikit_check(kit, guestbus_release(bus, 2000, &kept) == 0 && kept == 0, "and released");
-	step(kit, again ? "released again" : "released");
+	scsikit_check(kit, guestbus_release(bus, 20000, &kept) == 0 && kept == 0, "and released");
+	scsikit_step(kit, again ? "released again" : "released");
 }
 
 int hotplug(struct guestbus *bus, struct scsikit *kit)
@@ -246,7 +240,7 @@ int hotplug(struct guestbus *bus, struct scsikit *kit)
 	resized(kit);
 	removed(bus, kit);
 	media(kit);
-	step(kit, "removed");
+	scsikit_step(kit, "removed");
 	controller(bus, kit, false);
 	controller(bus, kit, true);
 	return 0;

@@ -14,7 +14,7 @@
 enum {
 	CONTROLLERS = 16, CHANNELS = 16, RING = 32768, TURN = 5, SECTOR = 512,
 	ROUND_BLOCKS = 100, ROUNDS = 64, /* blocks of a round; rounds until they are used again */
-	FIRST_ROUND = 4,
+	FIRST_ROUND = 4, RELEASE_MS = 20000, STEP_US = 10000,
 };
 
 struct probe {
@@ -105,9 +105,17 @@ static void *work(void *context)
 	return NULL;
 }
 
-/* Each controller in a thread of its own, for @seconds. */
+static void wait_until(unsigned seconds, const char *until)
+{
+	const uint64_t end = softvm_now_ns() + seconds * UINT64_C(1000000000);
+
+	while (softvm_now_ns() < end && !(until && access(until, F_OK) == 0))
+		usleep(STEP_US);
+}
+
+/* Each controller in a thread of its own, so long as many() says. */
 static void together(struct guestbus *bus, struct scsikit *kit, struct guestscsi **scsi,
-		     unsigned seconds)
+		     unsigned seconds, const char *until)
 {
 	static struct worker workers[CONTROLLERS];
 	uint32_t rounds = UINT32_MAX;
@@ -118,7 +126,7 @@ static void together(struct guestbus *bus, struct scsikit *kit, struct guestscsi
 		if (pthread_create(&workers[c].thread, NULL, work, &workers[c]))
 			abort();
 	}
-	sleep(seconds);
+	wait_until(seconds, until);
 	atomic_store(&enough, true);
 	for (uint32_t c = 0; c < CONTROLLERS; c++) {
 		pthread_join(workers[c].thread, NULL);
@@ -162,7 +170,8 @@ static void page_lists(struct guestbus *bus, struct scsikit *kit, struct guestsc
 	free(pfns);
 }
 
-int many(struct guestbus *bus, unsigned seconds, FILE *report, unsigned *checks, unsigned *bad)
+int many(struct guestbus *bus, unsigned seconds, const char *until, FILE *report, unsigned *checks,
+	 unsigned *bad)
 {
 	struct scsikit kit = { .report = report, .checks = checks, .bad = bad };
 	struct guestscsi *scsi[CONTROLLERS] = { NULL };
@@ -177,16 +186,16 @@ int many(struct guestbus *bus, unsigned seconds, FILE *report, unsigned *checks,
 	for (uint32_t c = 0; c < CONTROLLERS; c++)
 		turn(bus, &kit, scsi[c], c);
 	if (seconds)
-		together(bus, &kit, scsi, seconds);
+		together(bus, &kit, scsi, seconds, until);
 	page_lists(bus, &kit, scsi[0]);
 	for (uint32_t c = 0; c < CONTROLLERS && !error; c++)
 		error = guestscsi_close(scsi[c]);
 	if (!error)
-		error = guestbus_release(bus, 5000, &kept);
+		error = guestbus_release(bus, RELEASE_MS, &kept);
 	scsikit_check(&kit, error == 0 && kept == 0, "all are closed, all sub-channels taken back");
 	for (uint32_t c = 0; c < 2 && !error; c++) {
 		scsi[c] = open_one(bus, &kit, c, 3);
 		error = scsi[c] ? guestscsi_close(scsi[c]) : GUESTBUS_DENIED;
 	}
-	return error ? error : guestbus_release(bus, 5000, &kept);
+	return error ? error : guestbus_release(bus, RELEASE_MS, &kept);
 }

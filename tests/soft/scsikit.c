@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { GATE_LOOKS = 12000, GATE_LOOK_US = 10000, GATE_PATH = 4096 };
+
 int scsikit_make(struct guestbus *bus, struct guestscsi *scsi, FILE *report, unsigned *checks,
 		 unsigned *bad, struct scsikit *ret)
 {
@@ -139,6 +141,22 @@ void scsikit_ended(struct scsikit *kit, uint32_t sense, const char *what)
 		fprintf(kit->report, "    sense %06x, not %06x (srb %02x, scsi %02x)\n", got, sense,
 			kit->request->srb_status, kit->request->scsi_status);
 	scsikit_check(kit, got == sense, what);
+}
+
+void scsikit_step(struct scsikit *kit, const char *what)
+{
+	fprintf(kit->report, "step %s\n", what);
+	fflush(kit->report);
+}
+
+void scsikit_gate(struct scsikit *kit, const char *what)
+{
+	char path[GATE_PATH];
+
+	scsikit_step(kit, what);
+	snprintf(path, sizeof(path), "%s.%s", kit->go ? kit->go : "", what);
+	for (unsigned i = 0; kit->go && i < GATE_LOOKS && access(path, F_OK) != 0; i++)
+		usleep(GATE_LOOK_US);
 }
 
 bool scsikit_until(struct scsikit *kit, bool (*test)(struct scsikit *kit), unsigned seconds)

@@ -23,6 +23,7 @@ struct scsikit {
 	uint8_t lun;
 	FILE *report;
 	unsigned *checks, *bad;
+	const char *go; /* see scsikit_gate(); NULL: nobody is waited for */
 };
 
 /* A kit on channel 0 of @scsi. */
@@ -53,6 +54,12 @@ void scsikit_check(struct scsikit *kit, bool good, const char *what);
 /* The last command ended with @sense (0: well). */
 void scsikit_ended(struct scsikit *kit, uint32_t sense, const char *what);
 
+/* A line that tells whoever waits for it how far the guest is. */
+void scsikit_step(struct scsikit *kit, const char *what);
+/* The same, and waits until there is a file of the name `go`.@what: somebody outside has
+ * to look at something before the guest goes on. Two minutes at most. */
+void scsikit_gate(struct scsikit *kit, const char *what);
+
 /* Waits until @test is true, at most @seconds. */
 bool scsikit_until(struct scsikit *kit, bool (*test)(struct scsikit *kit), unsigned seconds);
 
@@ -61,8 +68,10 @@ void opcodes_disk(struct scsikit *kit);
 void opcodes_others(struct scsikit *kit);
 void opcodes_optical(struct scsikit *kit);
 int hotplug(struct guestbus *bus, struct scsikit *kit);
-/* Opens controllers itself. */
-int many(struct guestbus *bus, unsigned seconds, FILE *report, unsigned *checks, unsigned *bad);
+/* Opens controllers itself. All at once they work for @seconds, or until that file is
+ * there (NULL: none). */
+int many(struct guestbus *bus, unsigned seconds, const char *until, FILE *report, unsigned *checks,
+	 unsigned *bad);
 /* Needs three channels. */
 int flood(struct guestbus *bus, struct scsikit *kit);
 

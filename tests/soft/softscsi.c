@@ -1,9 +1,11 @@
 /* tests/soft/softscsi.c - a native guest that checks what SCSI commands do.
  *
- *   softscsi opcodes|hotplug|flood|many report=FILE [seconds=N]
+ *   softscsi opcodes|hotplug|flood|many report=FILE [seconds=N] [until=FILE] [go=PREFIX]
  *
- * FILE gets a line for each check, and at the end one that counts them. Exit
- * status: 0 when all were good. */
+ * FILE gets a line for each check, and at the end one that counts them. Seconds and
+ * until: of `many`, at most so long, or until that file is there. Go: `opcodes` begins, and
+ * `flood` goes on, when there is a file PREFIX.STEP (scsikit_gate()). Exit status: 0 when
+ * all were good. */
 #include "tests/soft/scsikit.h"
 
 #include <errno.h>
@@ -98,7 +100,9 @@ static int run(struct guestbus *bus, int argc, char **argv, FILE *report, unsign
 	if (error)
 		return error;
 	scsikit_settle(&kit);
+	kit.go = word(argc, argv, "go");
 	if (asked(argc, argv, "opcodes")) {
+		scsikit_gate(&kit, "begin");
 		opcodes_disk(&kit);
 		opcodes_others(&kit);
 		opcodes_optical(&kit);
@@ -133,7 +137,8 @@ int main(int argc, char **argv)
 	}
 	error = guestbus_connect(vm, PATIENCE_S, &bus);
 	if (!error && asked(argc, argv, "many"))
-		error = many(bus, number(argc, argv, "seconds"), report, &checks, &bad);
+		error = many(bus, number(argc, argv, "seconds"), word(argc, argv, "until"), report,
+			     &checks, &bad);
 	else if (!error)
 		error = run(bus, argc, argv, report, &checks, &bad);
 	if (!error)

@@ -474,7 +474,23 @@ static bool is_rescinded(struct workload *workload)
 
 struct watch {
 	uint64_t begin, completed, progress, scanned, churned;
+	uint64_t poison; /* the first one is counted from then; 0: not yet known */
 };
+
+static bool is_poison_due(const struct workload *workload, struct watch *watch, uint64_t now)
+{
+	const struct workload_options *options = &workload->options;
+	const uint64_t nth = workload->result.poisoned + 1;
+
+	if (options->poison_ms == 0 || nth > options->poisons)
+		return false;
+	if (watch->poison == 0 && !options->poison_from)
+		watch->poison = watch->begin;
+	else if (watch->poison == 0 && access(options->poison_from, F_OK) == 0)
+		watch->poison = now;
+	return watch->poison != 0 &&
+	       now - watch->poison >= nth * options->poison_ms * UINT64_C(1000000);
+}
 
 /* One look at a running phase: true while it goes on. */
 static bool watch_step(struct workload *workload, struct watch *watch, int *ret_error)
@@ -502,10 +518,7 @@ static bool watch_step(struct workload *workload, struct watch *watch, int *ret_
 		watch->churned = now;
 		*ret_error = churn(workload);
 	}
-	if (workload->phase == PHASE_LOAD && options->poison_ms != 0 &&
-	    workload->result.poisoned < options->poisons &&
-	    now - watch->begin >=
-		    (workload->result.poisoned + 1) * options->poison_ms * UINT64_C(1000000))
+	if (workload->phase == PHASE_LOAD && is_poison_due(workload, watch, now))
 		*ret_error = poison(workload);
 	if (!*ret_error && is_rescinded(workload))
 		*ret_error = GUESTBUS_RESCINDED;

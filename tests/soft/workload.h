@@ -26,6 +26,7 @@ struct workload_options {
 	uint32_t lost_s;		     /* a request older than this is lost */
 	uint32_t churn_ms;		     /* a channel message that often; 0 never */
 	uint32_t poison_ms;		     /* an unknown command on the last channel; 0 never */
+	const char *poison_from;	     /* counted from when that file is there; NULL: from the start */
 	uint32_t poisons;		     /* on so many channels, the last ones */
 	uint32_t poison_how;		     /* its second byte: what a sabotaged server does */
 	bool spoil;			     /* instead: an index outside the ring */
