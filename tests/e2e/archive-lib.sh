@@ -10,22 +10,19 @@ shown() {
 	echo "${value:-0}"
 }
 
+is_shown() { [ "$(shown "$1")" = "$2" ]; }
+is_more() { [ "$(shown "$1")" -gt "$2" ]; }
+
 # until_shown NAME VALUE
 until_shown() {
-	for _ in $(seq 300); do
-		[ "$(shown "$1")" != "$2" ] || return 0
-		sleep 0.05
-	done
-	fail "inspect shows archive.$1=$(shown "$1"), not $2"
+	await 120 is_shown "$1" "$2" ||
+		fail "inspect shows archive.$1=$(shown "$1"), not $2"
 }
 
-# until_more NAME NUMBER
+# until_more NAME NUMBER [SECONDS]
 until_more() {
-	for _ in $(seq 300); do
-		[ "$(shown "$1")" -le "$2" ] || return 0
-		sleep 0.05
-	done
-	fail "inspect shows archive.$1=$(shown "$1"), not more than $2"
+	await "${3:-120}" is_more "$1" "$2" ||
+		fail "inspect shows archive.$1=$(shown "$1"), not more than $2"
 }
 
 archive() {

@@ -11,16 +11,14 @@ MUTATE=$TOOLS/tests/mutate/mutate REPLAY=$TOOLS/holdfast
 COUNT=${COUNT:-300} ARCHIVE_COUNT=${ARCHIVE_COUNT:-30} EXPORT_COUNT=${EXPORT_COUNT:-100} SEED=${SEED:-1}
 EXPORT_EVENTS=${EXPORT_EVENTS:-3000} KEEP=${KEEP:-16M}
 
-start_vm 2 64M "load depth=16 channels=2 seconds=${SECONDS_OF_LOAD:-120} region=8M churn=20"
+start_vm 2 64M "load depth=16 channels=2 $TOLD region=8M churn=20"
 "$A" archive --state "$STATE" --keep "$KEEP" >"$WORK/archive.log" 2>&1 &
 archiver=$!
-for _ in $(seq 200); do
-	[ "$("$A" inspect --state "$STATE" checkpoints 2>/dev/null | grep -c 'generation=[1-9]')" -lt 2 ] || break
-	sleep 0.05
-done
+has_checkpoints() { [ "$("$A" inspect --state "$STATE" checkpoints 2>/dev/null | grep -c 'generation=[1-9]')" -ge 2 ]; }
+await 60 has_checkpoints || fail "there are no two checkpoints"
 sleep 1
-"$A" kill --state "$STATE" >/dev/null
-"$A" service --state "$STATE" --to "$B" --expect-difference scsi.GUEST_WRITE.tail >/dev/null
+kill_owner || fail "kill"
+"$A" service --state "$STATE" --to "$B" --expect-difference scsi.GUEST_WRITE.tail >/dev/null || fail "service"
 sleep 0.5
 status=0
 "$MUTATE" --state "$STATE" --count "$COUNT" --seed "$SEED" || status=$?

@@ -14,16 +14,15 @@ seq_now() {
 	"$A" inspect --state "$STATE" lane.seq | grep -o '[0-9]*$'
 }
 
+goes_on() { [ "$(seq_now)" -gt "$1" ]; }
+
 # serves WHAT: the first owner is there and takes events.
 serves() {
 	local before
 	alive "$1"
 	before=$(seq_now)
-	for _ in $(seq 100); do
-		[ "$(seq_now)" -gt "$before" ] && cases=$((cases + 1)) && return 0
-		sleep 0.05
-	done
-	fail "$1: the owner stands still at event $before"
+	await 60 goes_on "$before" || fail "$1: the owner stands still at event $before"
+	cases=$((cases + 1))
 }
 
 # traced INJECTION: an archiver whose writes to its file are tampered with.
@@ -39,11 +38,26 @@ one_line() {
 		{ cat "$WORK/archive.log"; fail "not one line with '$1'"; }
 }
 
+# harm COMMAND...: again and again until the archiver ends, because it may just have
+# written what it reads next.
+harm() {
+	for _ in $(seq 600); do
+		"$@"
+		sleep 0.1
+		kill -0 "$archiver" 2>/dev/null || return 0
+	done
+	fail "the archiver lives on: $*"
+}
+
+garbage() {
+	dd if=/dev/urandom of="$FILE" bs=4096 count=$(($(stat -c %s "$FILE") / 4096)) conv=notrunc status=none
+}
+
 fresh() {
 	rm -rf "$STATE/archive" "$STATE/archive.status"
 }
 
-start_vm 2 64M "load depth=8 channels=2 seconds=600 region=8M until=$WORK/enough"
+start_vm 2 64M "load depth=8 channels=2 $TOLD region=8M"
 
 # EIO of the file from the 20th write on.
 traced error=EIO:when=20+
@@ -66,11 +80,11 @@ until_shown state died
 # Stopped: it stays behind, the owner does not wait; then it catches up, or begins anew behind a gap that it tells.
 archive
 until_shown state running
-kill -STOP "$archiver"
+stop "$archiver"
 before=$(shown seq)
 sleep "$STOP_SECONDS"
 [ "$(shown seq)" = "$before" ] || fail "the archiver is not stopped"
-[ "$(shown behind_bytes)" -gt $((1 << 20)) ] || fail "inspect does not show that it is behind: $(shown behind_bytes)"
+until_more behind_bytes $((1 << 20))
 serves "stopped for $STOP_SECONDS s"
 kill -CONT "$archiver"
 until_more seq "$before"
@@ -98,12 +112,13 @@ until_shown state running
 serves "the reader has gone"
 
 # Cut under the map: SIGBUS inside liblmdb, for the writer and for a reader.
-truncate -s 8192 "$FILE"
+harm truncate -s 8192 "$FILE"
 ended 1
 until_shown state failed
 until_shown why "the file was cut or damaged"
 one_line "cannot be written (the file was cut or damaged)"
 serves SIGBUS
+truncate -s 8192 "$FILE"
 archive
 ended 1
 until_shown state failed
@@ -118,7 +133,7 @@ serves "the cut file"
 fresh
 archive
 until_more bytes $((1 << 20))
-dd if=/dev/urandom of="$FILE" bs=4096 count=$(($(stat -c %s "$FILE") / 4096)) conv=notrunc status=none
+harm garbage
 ended 1
 until_shown state failed
 until_shown why "the file was cut or damaged"
@@ -128,7 +143,7 @@ serves "garbage in the file"
 fresh
 archive
 until_shown state running
-touch "$WORK/enough"
+enough
 wait_vm
 ended 0
 grep -o '"ok":[a-z]*\|"ops":[0-9]*\|"verified":[0-9]*\|"gap_max_us":[0-9]*' "$REPORT"

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/archive-lib.sh"
 
-start_vm 2 64M "load depth=16 channels=2 seconds=600 region=8M until=$WORK/enough"
+start_vm 2 64M "load depth=16 channels=2 $TOLD region=8M"
 
 # Checkpoints are verified by replay; age and size drop what is old.
 archive --keep 8M --age 2
@@ -24,21 +24,24 @@ until_shown state running
 alive crash
 
 # Stopped until it is lapped: a gap, a new run, told.
-kill -STOP "$archiver"
-for _ in $(seq 200); do
-	[ "$(shown behind_bytes)" -lt $((66 << 20)) ] || break
-	sleep 0.1
-done
+stop "$archiver"
+until_more behind_bytes $((66 << 20)) 200
 kill -CONT "$archiver"
 until_more gaps 0
-grep "fell behind the log" "$WORK/archive.log" || fail "the gap was not told"
+await 30 grep "fell behind the log" "$WORK/archive.log" || fail "the gap was not told"
 alive stop
 kill "$archiver"
 ended 0
 
-# Damaged while nobody looks, and under the writer.
+# Damaged while nobody looks, and under the writer: every other page, so that some are in use.
 "$A" replay --state "$STATE/archive" --verify | tail -n 1
-dd if=/dev/urandom of="$STATE/archive/data.mdb" bs=4096 seek=2 count=400 conv=notrunc status=none
+python3 - "$STATE/archive/data.mdb" <<'P'
+import os, sys
+with open(sys.argv[1], 'r+b') as f:
+    for at in range(2 * 4096, os.path.getsize(sys.argv[1]) - 4095, 2 * 4096):
+        f.seek(at)
+        f.write(os.urandom(4096))
+P
 "$A" replay --state "$STATE/archive" --verify >"$WORK/replay" 2>&1 && fail "a damaged archive replays"
 status=$?
 [ "$status" -lt 3 ] || { cat "$WORK/replay"; fail "replay of a damaged archive ended with $status"; }
@@ -70,7 +73,7 @@ alive "no room"
 archive
 until_shown state running
 sleep 1
-touch "$WORK/enough"
+enough
 wait_vm
 ended 0
 grep -o '"ok":[a-z]*\|"ops":[0-9]*\|"gap_max_us":[0-9]*' "$REPORT"

@@ -1,9 +1,10 @@
 #!/bin/bash
 # The archiver is killed in every phase of a replacement (the phases of the table),
-# with real processes: the phase is made to last by stopping who would end it. The
-# replacement goes on as if nothing had been, and the archive that the next
-# archiver continues holds together.
+# with real processes: the phase is made to last by stopping who would end it, be it
+# by a deadline. The replacement goes on as if nothing had been, and the archive that
+# the next archiver continues holds together.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/archive-lib.sh"
 MASK="--expect-difference scsi.GUEST_WRITE.tail"
 archiver=
 
@@ -18,12 +19,9 @@ state() {
 }
 
 # until_state STATE
+is_state() { [ "$(state)" = "$1" ]; }
 until_state() {
-	for _ in $(seq 500); do
-		[ "$(state)" = "$1" ] && return 0
-		sleep 0.02
-	done
-	fail "the state is $(state), not $1"
+	await 60 is_state "$1" || fail "the state is $(state), not $1"
 }
 
 # pid_of ROLE-OR-STATE: of the process that is so.
@@ -38,12 +36,25 @@ for p in json.load(sys.stdin)["procs"].values():
 # until_pid ROLE-OR-STATE: sets pid as soon as a process is so. The machine's state
 # comes before its process has told of itself.
 until_pid() {
-	for _ in $(seq 500); do
-		pid=$(pid_of "$1")
-		[ -z "$pid" ] || return 0
-		sleep 0.02
-	done
-	fail "no process is $1"
+	await 60 has_pid "$1" || fail "no process is $1"
+}
+
+has_pid() {
+	pid=$(pid_of "$1")
+	[ -n "$pid" ]
+}
+
+# While the owner stands still: the partition has told it something since inbox=$(inbox).
+inbox() { "$A" inspect --state "$STATE" queues.inbox; }
+is_told() { [ "$(inbox)" != "$inbox" ]; }
+until_told() { await 60 is_told || fail "the owner is told nothing"; }
+
+# handed_on PID FROM: process PID takes what process FROM offers. Both stand still; the one
+# that offers is woken last, because it waits a second only.
+handed_on() {
+	kill -CONT "$1"
+	await 15 another "$2" || true
+	kill -CONT "$2"
 }
 
 # killed PHASE: the archiver dies now; the machine is in that phase.
@@ -56,7 +67,7 @@ killed() {
 }
 
 service() {
-	"$A" service --state "$STATE" --to "$1" $MASK --probation 60 "${@:2}" >"$WORK/service" 2>&1 &
+	"$A" service --state "$STATE" --to "$1" $MASK --probation 600 "${@:2}" >"$WORK/service" 2>&1 &
 	asked=$!
 }
 
@@ -67,67 +78,80 @@ done_well() {
 seen=
 truncate -s 32M "$DISK"
 "$A" run --backend soft --kernel "$SOFTLOAD" --vps 2 --memory 64M --disk "$DISK" --state "$STATE" --watchdog 0 \
-	--cmdline "load depth=2 channels=1 seconds=120 bs=4096 region=8388608" \
+	--cmdline "load depth=2 channels=1 $TOLD bs=4096 region=8388608" \
 	>"$WORK/console" 2>&1 </dev/null &
 RUN_PID=$!
-for _ in $(seq 100); do "$A" list --state "$STATE" >/dev/null 2>&1 && break; sleep 0.05; done
+until_up
 archive
 killed IDLE
 
 # The partition is stopped when the request to spawn comes to it.
 until_pid owner
 owner=$pid partition=$(cat "$STATE/partition.pid")
-kill -STOP "$owner"
+stop "$owner"
+inbox=$(inbox)
 service "$B" --json
-sleep 0.2
-kill -STOP "$partition"
+until_told
+# Who looks on already needs no partition.
+"$A" inspect --state "$STATE" 'servicing[0].state' --watch >"$WORK/watch" 2>/dev/null &
+watcher=$!
+is_watched() { tail -n 1 "$WORK/watch" | grep -q "$1"; }
+await 60 is_watched IDLE || fail "nothing is seen"
+stop "$partition"
 kill -CONT "$owner"
-sleep 0.2
+await 60 is_watched SPAWNING || fail "the owner does not ask for a successor: $(tail -n 1 "$WORK/watch")"
 killed SPAWNING
-sleep 0.2
+sleep 0.5
 kill -CONT "$partition"
+kill "$watcher"
 done_well SPAWNING
 spawning=$(sed -n 's/.*"SPAWNING":\([0-9]*\).*/\1/p' "$WORK/service")
 [ "${spawning:-0}" -ge 400 ] || fail "SPAWNING was over when the archiver was killed: $(cat "$WORK/service")"
 until_state PROBATION
 killed PROBATION
 "$A" service --state "$STATE" --commit --level 1 >/dev/null || fail "commit"
+until_state DONE
 killed DONE
 
 # The successor is stopped, and the owner until the successor has said that it is ready.
-service "$B" --follow-seconds 3
+service "$B" --follow-seconds 10
 until_state FOLLOWING
 until_pid following
 successor=$pid
 until_pid owner
 owner=$pid
-kill -STOP "$successor"
+stop "$successor"
 killed FOLLOWING
-sleep 3
-kill -STOP "$owner"
+stop "$owner"
+inbox=$(inbox)
 kill -CONT "$successor"
 until_pid ready
-sleep 0.1
-kill -STOP "$successor"
+until_told
+stop "$successor"
 kill -CONT "$owner"
 until_state FLIPPING
+stop "$owner"
 killed FLIPPING
-kill -CONT "$successor"
+handed_on "$successor" "$owner"
 done_well FLIPPING
 
 until_state PROBATION
 until_pid probation
 predecessor=$pid
-kill -STOP "$predecessor"
+until_pid owner
+owner=$pid
+stop "$predecessor"
 "$A" rollback --state "$STATE" >"$WORK/service" 2>&1 &
 asked=$!
 until_state RETURNING
+stop "$owner"
 killed RETURNING
-kill -CONT "$predecessor"
+handed_on "$predecessor" "$owner"
 done_well RETURNING
 until_state ROLLED_BACK
 killed ROLLED_BACK
 
+until_shown state running
 "$A" shutdown --state "$STATE" --power-off || fail "power off"
 wait "$RUN_PID" || true
 RUN_PID=

@@ -24,7 +24,7 @@ refused() {
 	shift
 	before=$(ls -A "$WORK")
 	status=0
-	timeout 20 bash -c '"$@"' - "$@" >out 2>err </dev/null || status=$?
+	timeout 60 bash -c '"$@"' - "$@" >out 2>err </dev/null || status=$?
 	rm -f out
 	after=$(ls -A "$WORK" | grep -vx err)
 	[ "$status" -eq "$want" ] || { cat err; fail "$*: status $status, not $want"; }
@@ -108,8 +108,7 @@ refused 1 "--state $STATE" "in use by a running VM" -- $(soft) --kernel "$SOFTLO
 
 echo "the archive: written by a newer format, and no room"
 "$A" archive --state "$STATE" 2>/dev/null & archiver=$!
-for _ in $(seq 100); do [ -s "$STATE/archive/data.mdb" ] && break; sleep 0.05; done
-sleep 0.5
+await 60 grep -qa HOLDARCH "$STATE/archive/data.mdb" 2>/dev/null || fail "there is no archive"
 kill "$archiver"
 wait "$archiver" || true
 python3 - "$STATE/archive/data.mdb" <<'P'
@@ -137,7 +136,7 @@ refused 1 "$STATE/archive" "No space left" "free some room" -- in_full 16k "$A" 
 "$A" shutdown --state "$STATE" --power-off
 wait_vm
 rm -rf newer "$STATE"
-start_vm 1 16M "load depth=16 channels=1 seconds=30 region=8M"
+start_vm 1 16M "load depth=16 channels=1 $TOLD region=8M"
 refused 1 "$STATE/archive" "no room" "history ends at sequence" "the VM goes on" "holdfast archive" -- \
 	in_full 256k "$A" archive --state "$STATE"
 "$A" shutdown --state "$STATE" --power-off

@@ -5,20 +5,16 @@
 . "$(dirname "$0")/lib.sh"
 SOFTSCSI=$BUILD_A/tests/soft/softscsi
 
-# start MODE DISK...: softscsi in the background.
+# start MODE DISK...: softscsi in the background; `opcodes` begins when there is go.begin.
 start() {
 	local mode=$1 disks=()
 	shift
 	for d in "$@"; do disks+=(--disk "$d"); done
-	"$A" run --backend soft --kernel "$SOFTSCSI" --cmdline "$mode report=$REPORT" --vps 4 --memory 64M \
+	rm -f "$WORK/go.begin"
+	"$A" run --backend soft --kernel "$SOFTSCSI" --cmdline "$mode report=$REPORT go=$WORK/go" --vps 4 --memory 64M \
 		--state "$STATE" "${disks[@]}" >"$WORK/console" 2>&1 </dev/null &
 	RUN_PID=$!
-	for _ in $(seq 200); do
-		[ -S "$STATE/control" ] && "$A" list --state "$STATE" >/dev/null 2>&1 && return 0
-		sleep 0.05
-	done
-	cat "$WORK/console"
-	fail "the VM did not start"
+	until_up
 }
 
 # verdict: the guest's, after its end.
@@ -29,12 +25,9 @@ verdict() {
 }
 
 # until_step NAME: the guest has seen what came before it.
+has_come() { grep -q "^step $1\$" "$REPORT" 2>/dev/null || ! kill -0 "$RUN_PID" 2>/dev/null; }
 until_step() {
-	for _ in $(seq 600); do
-		! grep -q "^step $1\$" "$REPORT" 2>/dev/null || return 0
-		kill -0 "$RUN_PID" 2>/dev/null || break
-		sleep 0.05
-	done
+	await 120 has_come "$1" && grep -q "^step $1\$" "$REPORT" && return 0
 	cat "$REPORT" "$WORK/console"
 	fail "the guest has not come to '$1'"
 }
@@ -70,6 +63,7 @@ fi
 echo "opcodes"
 start opcodes first readonly,ro fourk,4k iso,optical broken other,controller=1 "${small[@]}"
 truncate -s 2M broken
+touch go.begin
 verdict
 [ "$(od -An -tu1 -j $((0x10 * 512)) -N 3 first | tr -s ' ')" = " 1 8 15" ] || fail "the host's file does not hold what was written"
 
@@ -87,6 +81,7 @@ if [ -n "$loop" ]; then
 	start opcodes "$loop" readonly,ro fourk,4k iso,optical broken other,controller=1
 	"$A" inspect --state "$STATE" "disk[0].flags" | grep -q 4 || fail "it is not known as a block device"
 	truncate -s 2M broken
+	touch go.begin
 	verdict
 	losetup -d "$loop"
 	trap cleanup EXIT
@@ -103,17 +98,16 @@ disk add late,4k | grep -q "attached as 0:1" || fail "add"
 if disk add late,4k,lun=2 2>refused; then fail "a disk in use was attached"; fi
 if disk add other,lun=3 2>refused; then fail "a LUN in use was given away"; fi
 grep -q "in use" refused || fail "not told why: $(cat refused)"
-flock -n other true || fail "what was refused is still held"
+flock --timeout 20 other true || fail "what was refused is still held"
 until_step added
 truncate -s 16M late
 disk resize 0:1 late
 until_step loading
 sleep 0.5
 "$A" service --state "$STATE" --to "$B" --expect-difference scsi.GUEST_WRITE.tail >/dev/null || fail "replace"
-"$A" kill --state "$STATE" >/dev/null || fail "kill"
-sleep 0.5
+kill_owner || fail "kill"
 disk remove 0:1
-flock -n late true || fail "what was taken away is still held"
+flock --timeout 20 late true || fail "what was taken away is still held"
 until_step locked
 if disk eject 0:3 2>refused; then fail "a locked medium came out"; fi
 grep -q "holds the medium" refused || fail "not told why: $(cat refused)"

@@ -15,12 +15,12 @@ begin() {
 		--watchdog "$3" --cmdline "$4 report=$STATE.report" >"$STATE.console" 2>&1 </dev/null &
 	pid[$1]=$!
 	RUN_PID=
-	for _ in $(seq 100); do
-		"$A" list --state "$STATE" >/dev/null 2>&1 && return 0
-		sleep 0.05
-	done
-	fail "$1 did not start"
+	await 60 another 0 || fail "$1 did not start"
 }
+
+# told NAME: words of a load that ends when end() says so.
+told() { echo "seconds=600 until=$WORK/enough.$1"; }
+end() { touch "$WORK/enough.$1"; }
 
 epoch() {
 	field epoch "$("$A" list --state "$WORK/$1")"
@@ -41,25 +41,36 @@ still() {
 	grep -c "has stood still" "$WORK/$1/partition.log" || true
 }
 
+# stood NAME TIMES: so often somebody of it was seen standing still.
+stood() { [ "$(still "$1")" -ge "$2" ]; }
+until_stood() { await 120 stood "$1" "$2" || fail "$1: seen $(still "$1") times, not $2"; }
+is_epoch() { [ "$(epoch "$1")" = "$2" ]; }
+
 declare -A pid
-HOLDFAST_BADBUILD=hang@2000,owner begin loops "$BAD" 1 "load depth=16 channels=2 seconds=6 bs=4096 mix=rw verify region=8M"
-begin action "$BAD" 1 "load depth=16 channels=3 seconds=6 region=12M poison=500 poison_how=1"
-begin stopped "$A" 1 "load depth=4 channels=1 seconds=5 bs=4096 mix=rw verify region=8M"
+HOLDFAST_BADBUILD=hang@2000,owner begin loops "$BAD" 1 "load depth=16 channels=2 $(told loops) bs=4096 mix=rw verify region=8M"
+begin action "$BAD" 1 "load depth=16 channels=3 $(told action) region=12M poison=500 poison_how=1"
+begin stopped "$A" 1 "load depth=4 channels=1 $(told stopped) bs=4096 mix=rw verify region=8M"
 begin idle "$A" 1 "idle seconds=5"
-begin free "$A" 0 "load depth=4 channels=1 seconds=5 bs=4096 mix=rw verify region=8M"
+begin free "$A" 0 "load depth=4 channels=1 $(told free) bs=4096 mix=rw verify region=8M"
 sleep 0.5
-before=$(epoch free)
-kill -STOP "$(owner free)" "$(owner stopped)"
+stop "$(owner free)"
+stop "$(owner stopped)"
 sleep 2.5
+await 60 is_epoch stopped 2 || fail "stopped: nobody took over"
 kill -CONT "$(owner free)"
-[ "$(still stopped)" -eq 1 ] && [ "$(epoch stopped)" -eq 2 ] || fail "stopped: nobody took over"
+[ "$(still stopped)" -eq 1 ] || fail "stopped: seen $(still stopped) times"
+end stopped
+end free
 content stopped disk
 content free disk
 [ "$(still free)" -eq 0 ] || fail "free: killed although --watchdog 0"
 content idle
 [ "$(still idle)" -eq 0 ] || fail "idle: taken for one that stands still"
+until_stood loops 2
+end loops
 content loops disk
-[ "$(still loops)" -ge 2 ] || fail "loops: seen $(still loops) times"
+until_stood action 2
+end action
 content action
 [ "$(still action)" -eq 2 ] || fail "action: seen $(still action) times, not twice"
 grep -q '"rescinded":1' "$WORK/action.report" || fail "action: the channel was not taken back"

@@ -17,17 +17,15 @@ while True:
         break
 P
 manager=$!
-for _ in $(seq 100); do [ -S "$NOTIFY" ] && break; sleep 0.05; done
+await 60 test -S "$NOTIFY" || fail "the manager does not listen"
 export NOTIFY_SOCKET=$NOTIFY WATCHDOG_USEC=400000
-start_vm 1 16M "load depth=8 channels=1 seconds=6 bs=4096 mix=rw verify region=8M"
+start_vm 1 16M "load depth=8 channels=1 $TOLD bs=4096 mix=rw verify region=8M"
 unset NOTIFY_SOCKET WATCHDOG_USEC
 
 count() { grep -c " $1" "$WORK/told" || true; }
+has_count() { [ "$(count "$1")" -ge "$2" ]; }
 until_count() {
-	for _ in $(seq 60); do
-		[ "$(count "$1")" -lt "$2" ] || return 0
-		sleep 0.05
-	done
+	await 60 has_count "$1" "$2" && return 0
 	cat "$WORK/told"
 	fail "$1: $(count "$1"), not $2"
 }
@@ -41,23 +39,30 @@ tr '\0' '\n' <"/proc/$(cat "$STATE/partition.pid")/environ" | grep -q '^NOTIFY_S
 	fail "service"
 until_count READY=1 2
 [ "$(count RELOADING=1)" -eq 1 ] && [ "$(count MONOTONIC_USEC=)" -eq 1 ] || fail "$(cat "$WORK/told")"
-tail -n 20 "$WORK/told" | grep "STATUS=0.1.0-b.* serves, epoch 2" >/dev/null || fail "no status: $(cat "$WORK/told")"
+until_count 'STATUS=0.1.0-b.* serves, epoch 2' 1
 
 # One that is called off.
 "$A" service --state "$STATE" --to "$A" --expect-difference scsi.GUEST_WRITE.tail --follow-seconds 60 >/dev/null 2>&1 &
 until_count RELOADING=1 2
+is_following() { "$A" inspect --state "$STATE" 'servicing[0].state' | grep -q FOLLOWING; }
+await 60 is_following || fail "nobody follows"
 "$A" rollback --state "$STATE" || fail "the replacement could not be called off"
 until_count READY=1 3
 
 partition=$(cat "$STATE/partition.pid")
-kill -STOP "$partition"
-sleep 0.3
-before=$(count WATCHDOG=1)
-sleep 0.8
-during=$(($(count WATCHDOG=1) - before))
+stop "$partition"
+# The answer to the last question may still be on its way.
+for _ in $(seq 5); do
+	sleep 0.3
+	before=$(count WATCHDOG=1)
+	sleep 0.8
+	during=$(($(count WATCHDOG=1) - before))
+	[ "$during" -ne 0 ] || break
+done
 kill -CONT "$partition"
 [ "$during" -eq 0 ] || fail "the partition stands still, and WATCHDOG=1 came $during times"
 until_count WATCHDOG=1 $((before + 2))
+enough
 wait_vm
 until_count STOPPING=1 1
 wait "$manager"

@@ -3,7 +3,7 @@
 # paravisor is replaced by the other build ten times and killed twenty times.
 . "$(dirname "$0")/lib.sh"
 REPLACEMENTS=${REPLACEMENTS:-10} KILLS=${KILLS:-20}
-start_vm 2 64M "load depth=32 channels=2 seconds=${SECONDS_OF_LOAD:-20} bs=4096 mix=rw verify region=33554432"
+start_vm 2 64M "load depth=32 channels=2 $TOLD bs=4096 mix=rw verify region=33554432"
 sleep 1
 "$A" archive --state "$STATE" >"$WORK/archive.log" 2>&1 &
 archiver=$!
@@ -27,6 +27,7 @@ while [ $((replaced + killed)) -lt $((REPLACEMENTS + KILLS)) ]; do
 	kill -0 "$RUN_PID" 2>/dev/null || { cat "$WORK/console"; fail "the VM ended early"; }
 done
 "$A" list --state "$STATE"
+enough "${SECONDS_OF_LOAD:-20}"
 wait_vm
 cat "$WORK/console" "$REPORT"
 "$SOFTCHK" "$DISK" "$REPORT" || fail "the disk differs from what the guest recorded"

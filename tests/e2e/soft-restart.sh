@@ -13,25 +13,27 @@ nobody() {
 }
 
 for round in 1 2 3 4 5 6; do
-	start_vm 1 16M "load depth=16 channels=1 seconds=1 lost=2 region=8M"
+	start_vm 1 16M "load depth=16 channels=1 $TOLD region=8M"
 	sleep 0.$((round * 3 % 10))
+	touch "$WORK/enough"
 	"$A" kill --state "$STATE" >/dev/null || true
 	[ $((round % 2)) -eq 0 ] || kill -KILL "$(pgrep -P "$(cat "$STATE/partition.pid")" -x softload)" || true
 	wait "$RUN_PID" || true
 	RUN_PID=
 	nobody "round $round, the guest ended"
-	start_vm 1 16M "load depth=16 channels=1 seconds=20 lost=2 region=8M"
+	start_vm 1 16M "load depth=16 channels=1 $TOLD region=8M"
 	"$A" kill --state "$STATE" >/dev/null || true
 	"$A" shutdown --state "$STATE" --power-off
-	flock --timeout 2 "$DISK" true || fail "round $round: locked after a power-off"
+	flock --timeout 20 "$DISK" true || fail "round $round: locked after a power-off"
 	wait "$RUN_PID" || true
 	RUN_PID=
 	nobody "round $round, power off"
 done
-start_vm 1 16M "load depth=16 channels=1 seconds=20 lost=2 region=8M"
+start_vm 1 16M "load depth=16 channels=1 $TOLD region=8M"
 kill -KILL "$(cat "$STATE/partition.pid")"
 if wait "$RUN_PID"; then fail "run hides the death of its partition"; fi
 RUN_PID=
 nobody "the partition was killed"
-start_vm 1 16M "load depth=4 channels=1 seconds=1 region=8M"
+start_vm 1 16M "load depth=4 channels=1 $TOLD region=8M"
+enough 1
 wait_vm

@@ -22,18 +22,29 @@ refused() {
 	echo "refused: $(cut -d: -f3- "$WORK/err")"
 }
 
-serves() {
-	local line
-	line=$("$A" list --state "$STATE")
-	[[ $(field build "$line") = 0.1.0-$1-* ]] || fail "not build $1: $line"
+is_build() {
+	[[ $(field build "$("$A" list --state "$STATE")") = 0.1.0-$1-* ]]
 }
+
+serves() {
+	await 60 is_build "$1" || fail "not build $1: $("$A" list --state "$STATE")"
+}
+
+is_state() { "$A" inspect --state "$STATE" 'servicing[0].state' 2>/dev/null | grep -q "$1"; }
+is_level() { [ "$(field level "$("$A" list --state "$STATE")")" = "$1" ]; }
 
 packets() {
 	"$B" inspect --state "$STATE" 'storvsp[0].packets' | grep -o '[0-9]*$'
 }
 
+# more_packets N
+more_packets() {
+	later=$(packets)
+	[ "${later:-0}" -gt "$1" ]
+}
+
 set +e
-start_vm 2 32M "load depth=16 channels=2 seconds=${SECONDS_OF_LOAD:-20} bs=4096 mix=rw verify region=8388608"
+start_vm 2 32M "load depth=16 channels=2 $TOLD bs=4096 mix=rw verify region=8388608"
 sleep 0.5
 
 cp "$B" "$WORK/b" && chmod o+w "$WORK/b"
@@ -56,7 +67,7 @@ grep -q "no predecessor" "$WORK/err" || fail "$(cat "$WORK/err")"
 # A second one while the first follows; then it is called off.
 "$A" service --state "$STATE" --to "$B" --follow-seconds 60 >"$WORK/first" 2>&1 &
 first=$!
-sleep 0.5
+await 60 is_state FOLLOWING || fail "nobody follows: $(cat "$WORK/first")"
 refused "a replacement is under way" --to "$B"
 "$A" rollback --state "$STATE" || fail "the replacement could not be called off"
 wait $first && fail "called off, but it happened"
@@ -74,26 +85,22 @@ serves a
 
 # N+1's own field survives N, which does not know it.
 "$A" service --state "$STATE" --to "$B" $MASK --probation 60 >/dev/null || fail "to b"
-sleep 0.5
+await 60 more_packets 0 || fail "build b counts no packets"
 "$A" service --state "$STATE" --to "$A" $MASK --probation 60 >/dev/null || fail "back to a"
 serves a
-"$A" kill --state "$STATE" >/dev/null
-sleep 0.5
+kill_owner || fail "kill"
 kept=$(packets)
 [ "${kept:-0}" -gt 0 ] || fail "the field of level 2 is lost: '$kept'"
 "$A" service --state "$STATE" --to "$B" $MASK --probation 60 >/dev/null || fail "to b again"
-sleep 0.3
-later=$(packets)
-[ "${later:-0}" -gt "$kept" ] || fail "the field of level 2 does not go on: $kept, $later"
+await 60 more_packets "$kept" || fail "the field of level 2 does not go on: $kept, $later"
 echo "packets: $kept kept over a build that does not know them, then $later"
 
 "$A" service --state "$STATE" --commit || fail "commit"
-sleep 0.3
-[ "$(field level "$("$A" list --state "$STATE")")" = 2 ] || fail "$("$A" list --state "$STATE")"
+await 60 is_level 2 || fail "$("$A" list --state "$STATE")"
 refused "no way back across a commit" --to "$A"
-"$A" kill --state "$STATE" >/dev/null
-sleep 0.5
+kill_owner || fail "kill"
 serves b
+enough "${SECONDS_OF_LOAD:-10}"
 wait_vm
 "$SOFTCHK" "$DISK" "$REPORT" || fail "the disk differs from what the guest recorded"
 echo "all as asked"

@@ -2,11 +2,26 @@
 # The tools beside a VM that works: what inspect, list, metrics, log, completion
 # and help show, and that they cost the guest nothing it notices.
 . "$(dirname "$0")/lib.sh"
-start_vm 2 64M "load depth=16 channels=2 seconds=14 region=8M"
+start_vm 2 64M "load depth=16 channels=2 $TOLD region=8M"
 sleep 1
 "$A" service --state "$STATE" --to "$A" >/dev/null || fail "service"
-"$A" kill --state "$STATE" >/dev/null
+kill_owner || fail "kill"
 sleep 0.5
+
+# owner_told: the new owner has told of itself.
+owner_told() {
+	"$A" inspect --state "$STATE" --json 2>/dev/null | python3 -c '
+import json, sys
+t = json.load(sys.stdin)
+sys.exit(t["procs"][str(t["ownership"]["slot"])]["state"] != "owner")'
+}
+await 60 owner_told || fail "the owner does not tell of itself"
+
+# number PATH
+number() { "$A" inspect --state "$STATE" "$1" | cut -d' ' -f2; }
+is_beyond() { [ "$(number "$1")" -gt "$2" ]; }
+# until_beyond PATH N
+until_beyond() { await 60 is_beyond "$1" "$2" || fail "$1 is $(number "$1"), not more than $2"; }
 
 "$A" inspect --state "$STATE" --json >"$WORK/tree.json"
 python3 - "$WORK/tree.json" "$DISK" <<'P' || fail "inspect --json"
@@ -43,7 +58,7 @@ print(f"inspect: {len(t)} parts, {len(open_channels)} open channels, {len(t['scs
 P
 
 # Requests in flight are machines.
-for _ in $(seq 50); do
+for _ in $(seq 500); do
 	"$A" inspect --state "$STATE" scsi >"$WORK/scsi"
 	! grep -q "^scsi.* state=SUBMITTED .* disk=0 .* bytes=4096 " "$WORK/scsi" || break
 done
@@ -55,13 +70,13 @@ if "$A" inspect --state "$STATE" 'channel[9999]' 2>"$WORK/err"; then fail "a pat
 grep -q "nothing is called 'channel\[9999\]'" "$WORK/err" || fail "said: $(cat "$WORK/err")"
 
 # --watch: it moves, and ends with its reader.
-timeout 20 "$A" inspect --state "$STATE" lane.seq --watch | head -n 3 >"$WORK/watch" || true
+timeout 60 "$A" inspect --state "$STATE" lane.seq --watch | head -n 3 >"$WORK/watch" || true
 [ "$(sort -u "$WORK/watch" | wc -l)" -eq 3 ] || fail "--watch stood still: $(cat "$WORK/watch")"
 
 [ "$(field epoch "$("$A" list --state "$STATE")")" -ge 3 ] || fail "list"
 
 "$A" metrics --state "$STATE" >"$WORK/metrics.1"
-sleep 0.3
+until_beyond stats.requests_completed "$(number stats.requests_completed)"
 "$A" metrics --state "$STATE" >"$WORK/metrics.2"
 python3 - "$WORK/metrics.1" "$WORK/metrics.2" <<'P' || fail "metrics"
 import re, sys
@@ -93,7 +108,8 @@ assert a['holdfast_kills_total'] == 1 and a['holdfast_exits_total{exit="POST_MES
 print(f'metrics: {len(a)} series')
 P
 
-seq=$("$A" inspect --state "$STATE" lane.seq | cut -d' ' -f2)
+seq=$(number lane.seq)
+until_beyond lane.seq $((seq + 3000))
 "$A" log --state "$STATE" --from "$seq" --machine channel --json 2>"$WORK/err" | head -n 50 |
 	python3 -c "import json, sys; n = [json.loads(l) for l in sys.stdin]; assert len(n) == 50, n" ||
 	fail "log: $(cat "$WORK/err")"
@@ -121,4 +137,5 @@ for command in $("$A" help | sed -n 's/^  \([a-z]*\)  .*/\1/p'); do
 	[ ! -s "$WORK/err" ] || fail "$command --help wrote to stderr"
 	grep -q "^## holdfast $command\$" "$ROOT/docs/cli.md" || fail "$command is not in docs/cli.md"
 done
+enough
 wait_vm

@@ -4,14 +4,15 @@
 # what is said about logs and questions that are none.
 . "$(dirname "$0")/lib.sh"
 HERE=$ROOT/tests/e2e
-start_vm 2 64M "load depth=8 channels=2 seconds=${SECONDS_OF_LOAD:-4} bs=4096 mix=rw verify region=33554432"
+start_vm 2 64M "load depth=8 channels=2 $TOLD bs=4096 mix=rw verify region=33554432"
 sleep 0.5
 "$A" archive --state "$STATE" >"$WORK/archive.log" 2>&1 &
 archiver=$!
 sleep 1
 "$A" service --state "$STATE" --to "$A" || fail "the servicing"
 sleep 0.5
-"$A" kill --state "$STATE" || fail "the kill"
+kill_owner || fail "the kill"
+enough "${SECONDS_OF_LOAD:-4}"
 wait_vm
 wait "$archiver" || { cat "$WORK/archive.log"; fail "the archiver"; }
 
@@ -179,9 +180,10 @@ done
 echo "== an archive of another machine"
 old=$STATE
 STATE=$WORK/state2
-start_vm 1 64M "load depth=1 channels=1 seconds=2 bs=4096 mix=read verify region=33554432"
+start_vm 1 64M "load depth=1 channels=1 $TOLD bs=4096 mix=read verify region=33554432"
 mkdir "$STATE/archive" && cp "$old/archive/data.mdb" "$STATE/archive"
 refused 1 'the archive is of another VM' "$A" replay --state "$STATE"
 rm -r "$STATE/archive"
+enough 2
 wait_vm
 echo "events=$last opened=$opened"
