@@ -114,14 +114,14 @@ hotplug() {
 	truncate -s 48M /tmp/hot.img
 	/a/holdfast disk --state "$hf_state" add /tmp/hot.img,lun=5 >/tmp/disk.out 2>&1 || { fail "$(tail -n 1 /tmp/disk.out)"; return 1; }
 	hot='/dev/$(grep -l "^98304$" /sys/block/sd*/size | head -n 1 | cut -d / -f 4)'
-	in_guest 30 'for i in $(seq 100); do grep -q "^98304$" /sys/block/sd*/size && exit 0; usleep 100000; done; exit 1' || return 1
+	in_guest 90 'for i in $(seq 400); do grep -q "^98304$" /sys/block/sd*/size && exit 0; usleep 100000; done; exit 1' || return 1
 	in_guest 40 "hfload $hot 0 8388608 4 4096 50 --seconds 2 --name hot --stall 30"
 	disturb
 	in_guest 40 "hfverify $hot"
 	/a/holdfast disk --state "$hf_state" resize 0:5 56M >/tmp/disk.out 2>&1 || { fail "$(tail -n 1 /tmp/disk.out)"; return 1; }
-	in_guest 30 'for i in $(seq 100); do grep -q "^114688$" /sys/block/sd*/size && exit 0; usleep 100000; done; exit 1'
+	in_guest 90 'for i in $(seq 400); do grep -q "^114688$" /sys/block/sd*/size && exit 0; usleep 100000; done; exit 1'
 	/a/holdfast disk --state "$hf_state" remove 0:5 >/tmp/disk.out 2>&1 || { fail "$(tail -n 1 /tmp/disk.out)"; return 1; }
-	in_guest 30 'for i in $(seq 100); do grep -q "^114688$" /sys/block/sd*/size || exit 0; usleep 100000; done; exit 1'
+	in_guest 90 'for i in $(seq 400); do grep -q "^114688$" /sys/block/sd*/size || exit 0; usleep 100000; done; exit 1'
 }
 
 # disk COMMAND…: the operator's
@@ -135,7 +135,7 @@ media() {
 	head -c 1048576 /dev/urandom >/tmp/one.iso
 	head -c 2097152 /dev/urandom >/tmp/two.iso
 	disk add /tmp/one.iso,lun=6,optical || return 1
-	in_guest 30 'for i in $(seq 100); do [ -b /dev/sr0 ] && exit 0; usleep 100000; done; exit 1' || return 1
+	in_guest 90 'for i in $(seq 400); do [ -b /dev/sr0 ] && exit 0; usleep 100000; done; exit 1' || return 1
 	during "$(medium /tmp/one.iso)"
 	disk eject 0:6
 	in_guest 30 '! head -c 2048 /dev/sr0 >/dev/null'
@@ -143,7 +143,7 @@ media() {
 	disk insert 0:6 /tmp/two.iso
 	in_guest 30 "$(medium /tmp/two.iso)"
 	disk remove 0:6
-	in_guest 30 'for i in $(seq 100); do [ -b /dev/sr0 ] || exit 0; usleep 100000; done; exit 1'
+	in_guest 90 'for i in $(seq 400); do [ -b /dev/sr0 ] || exit 0; usleep 100000; done; exit 1'
 }
 
 # The operator asks the guest to end; in the middle the paravisor is replaced and killed.

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 
-GUEST_SECONDS = 1
+GUEST_SECONDS = 1    # of a guest that is not to wait until something was asked
 STUCK = 40
 # name: (process that is hit, what is asked of the running VM, is the guest allowed to end with it)
 SCENARIOS = {
@@ -41,6 +41,7 @@ class Scenario:
         self.text = ''
         self.work = tempfile.mkdtemp(prefix='holdfast-failing-')
         self.counter = os.path.join(self.work, 'count')
+        self.enough = os.path.join(self.work, 'enough')
         with open(self.counter, 'wb') as f:
             f.write(bytes(4096))
 
@@ -77,6 +78,8 @@ class Scenario:
         state = os.path.join(self.work, 'state')
         disk = os.path.join(self.work, 'disk')
         shutil.rmtree(state, ignore_errors=True)
+        if os.path.exists(self.enough):
+            os.remove(self.enough)
         with open(disk, 'wb') as f:
             f.truncate(4 << 20)
         late = self.ask is not None and self.who == 'paravisor'
@@ -87,11 +90,15 @@ class Scenario:
             vm = subprocess.Popen(
                 [os.path.join(self.build, 'holdfast'), 'run', '--backend', 'soft', '--kernel',
                  os.path.join(self.build, 'tests/soft/softload'), '--vps', '1', '--memory', '64M',
-                 '--cmdline', f'bench seconds={GUEST_SECONDS} depth=4 channels=1 mix=read',
+                 '--cmdline', f'bench {self.guest_time()} depth=4 channels=1 mix=read',
                  '--disk', disk, '--state', state], stdin=subprocess.DEVNULL, stdout=out,
                 stderr=subprocess.STDOUT, env=env)
             try:
                 wrong = self.ask and self.asked(state, late, env)
+                if self.ask:
+                    time.sleep(.5)
+                    with open(self.enough, 'w', encoding='ascii'):
+                        pass
                 status = vm.wait(timeout=STUCK)
             except subprocess.TimeoutExpired:
                 return self.stuck(vm)
@@ -100,8 +107,13 @@ class Scenario:
         self.text = text + self.logs(state)
         return wrong or self.judge(status, self.text)
 
+    def guest_time(self):
+        # An archiver ends with its VM.
+        asked = self.ask in ('kill', 'service')
+        return f'seconds={STUCK} until={self.enough}' if asked else f'seconds={GUEST_SECONDS}'
+
     def asked(self, state, late, env):
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while time.monotonic() < end:
             if os.path.exists(os.path.join(state, 'control')) and \
                     self.holdfast('list', '--state', state).returncode == 0:

@@ -54,8 +54,8 @@ class Machine:
              '--vps', '2', '--memory', '64M', '--disk', self.disk, '--state', self.state,
              '--cmdline', words], env={**os.environ, 'HOLDFAST_BADBUILD': '@' + self.plan},
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        self.until(lambda: os.path.exists(os.path.join(self.state, 'control')), 'it starts', 5)
-        time.sleep(0.5)
+        self.until(lambda: os.path.exists(os.path.join(self.state, 'control')), 'it starts', 60)
+        self.until(lambda: self.returns() is not None, 'somebody serves', 60)
 
     def until(self, is_so, what, seconds):
         end = time.monotonic() + seconds
@@ -75,6 +75,17 @@ class Machine:
         tree = self.inspect()
         return tree and tree['servicing']['0']['returns']
 
+    def returned(self, before, kind):
+        """What is seen as soon as the guest is back and its owner has a checkpoint of its own."""
+        seen = {}
+
+        def is_back():
+            tree = seen['tree'] = self.inspect()
+            return tree and tree['servicing']['0']['returns'] > before and own(tree)
+
+        self.until(is_back, f'{kind}: the way back', 120)
+        return seen['tree']
+
     def tell_logs(self):
         for name in ('partition.log', 'paravisor.log'):
             with open(os.path.join(self.state, name), encoding='utf-8') as f:
@@ -82,7 +93,7 @@ class Machine:
 
     def ends(self):
         try:
-            self.run.wait(2)
+            self.run.wait(20)
         except subprocess.TimeoutExpired:
             return False
         return True
@@ -93,6 +104,17 @@ class Machine:
         if subprocess.run([os.path.join(self.soft, 'softchk'), self.disk, self.report],
                           stdout=subprocess.DEVNULL).returncode:
             raise Wrong('the disk differs from what the guest recorded')
+
+
+def last_gap(tree):
+    return max(tree['gaps'].values(), key=lambda g: g['seq'])
+
+
+def own(tree):
+    """Checkpoints of the last owner, in turns since it serves. What the bad build has
+    saved meanwhile is not what the next one is to load."""
+    since = last_gap(tree)['seq']
+    return [c['seq'] - since for c in tree['checkpoints'].values() if c['seq'] >= since]
 
 
 def began(machine):
@@ -115,20 +137,15 @@ def one(machine, kind):
         raise Ended(kind)
     if r.returncode:
         raise Wrong(f'{kind}: not served by it: {r.stderr}')
-    machine.until(lambda: (machine.returns() or 0) > before, f'{kind}: the way back', 120)
-    tree = machine.inspect()
-    if not tree:
-        raise Ended(kind)
+    tree = machine.returned(before, kind)
     turn, ns = began(machine)
     owner = tree['ownership']
-    gap = max(tree['gaps'].values(), key=lambda g: g['seq'])
-    # What the bad build has saved meanwhile is not what the next one is to load.
-    own = [c['seq'] - gap['seq'] for c in tree['checkpoints'].values() if c['seq'] >= gap['seq']]
+    gap, mine = last_gap(tree), own(tree)
     # Two of its own, both later: the first may have been written over before this look.
-    if not own or (min(own) > SOON and len(own) < len(tree['checkpoints'])):
-        raise Wrong(f'{kind}: no checkpoint of its own within {SOON} turns: {own}')
+    if min(mine) > SOON and len(mine) < len(tree['checkpoints']):
+        raise Wrong(f'{kind}: no checkpoint of its own within {SOON} turns: {mine}')
     return {'kind': kind, 'rollback_ms': (owner['served_ns'] - owner['decided_ns']) / 1e6,
-            'checkpoint_turns': min(own), 'detection_ms': (owner['decided_ns'] - ns) / 1e6, 'turns': gap['seq'] - turn,
+            'checkpoint_turns': min(mine), 'detection_ms': (owner['decided_ns'] - ns) / 1e6, 'turns': gap['seq'] - turn,
             'why': tree['servicing']['0']['why']}
 
 
