@@ -811,9 +811,8 @@ static void read_output(struct host *host, int from)
 	struct pollfd fd = {.fd = from, .events = POLLIN};
 	struct fakehost_result *result = host->result;
 	size_t have = 0;
-	int status;
-
 	unsigned looks = END_LOOKS;
+	int status;
 
 	while (poll(&fd, 1, LIFE_MS) == 1) {
 		const ssize_t n = read(from, result->line + have, sizeof(result->line) - 1 - have);
