@@ -25,8 +25,8 @@ import sys
 
 import record
 
-ROUND, PHASES = 150_000, 4    # attacks beside the client; times that everything is taken down
-STATES = 800                  # cycles of tests/soft/attack_state.c each time
+ROUND, PHASES = 50_000, 8    # attacks beside the client; times that everything is taken down
+STATES = 1000                 # cycles of tests/soft/attack_state.c each time
 LEAST = 1000         # of each pair
 GROWTH_KIB = 4096    # what a paravisor may take between its second second and its end
 BOUND_SECONDS = 1200

@@ -236,7 +236,6 @@ void cycle_long_reads(struct cycle *c, uint32_t n)
 {
 	while (n-- > 0 && read_pages(c, CYCLE_LONG_PAGES))
 		;
-	cycle_signal(c);
 }
 
 void cycle_ask(struct cycle *c, uint32_t n)
@@ -347,6 +346,8 @@ bool cycle_open_up(struct cycle *c, bool waits)
 	const uint32_t opened = cycle_seen(BUS_OPEN_RESULT);
 
 	guestring_init(&c->ring, c->attack->pool + c->first_page * SOFTVM_PAGE, c->half, c->half);
+	if (c->room)
+		atomic_store(&c->ring.in.header->read_index, c->room);
 	cycle_gpadl(c, c->handle, 2 * c->half, 2 * c->half);
 	cycle_open(c, c->relid, c->handle);
 	return !waits || cycle_await(c, BUS_OPEN_RESULT, opened);
@@ -377,6 +378,7 @@ struct cycle cycle_sub(const struct cycle *c, uint32_t n)
 	sub.relid = atomic_load(&sub_relid[n]);
 	sub.first_page = first_page[n];
 	sub.handle = CYCLE_HANDLE + n;
+	sub.room = 0;
 	return sub;
 }
 

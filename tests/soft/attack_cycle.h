@@ -30,6 +30,7 @@ struct cycle {
 	struct guestring ring;
 	uint32_t half, relid, first_page; /* of the rings, in the pool */
 	uint32_t handle;
+	uint32_t room;            /* bytes of its ring of answers when it is opened; 0: all */
 	uint64_t id;
 	bool silent;              /* its requests want no completion */
 	struct guestring_header held, *shown; /* cycle_hold() */
@@ -58,7 +59,8 @@ void cycle_open(struct cycle *c, uint32_t relid, uint32_t handle);
 
 /* Contact, and offers if asked for: then the primary's relid is known. */
 bool cycle_link_up(struct cycle *c, bool offers);
-/* New rings, their GPADL, OPEN; true: opened, or not waited for. */
+/* New rings, the one of answers with what seem to be some already that nobody took; their
+ * GPADL, OPEN; true: opened, or not waited for. */
 bool cycle_open_up(struct cycle *c, bool waits);
 /* Asks for @n sub-channels; true: all were offered. */
 bool cycle_ask_subs(struct cycle *c, uint32_t n);
@@ -73,7 +75,7 @@ void cycle_handshake(struct cycle *c, uint32_t from, uint32_t to);
 void cycle_operation(struct cycle *c, uint32_t what, uint16_t n);
 /* READs of 64 KiB until @n are in or it has taken long; with a door. */
 void cycle_reads(struct cycle *c, uint32_t n);
-/* READs of 1 MiB, as many of @n as there is room for; with a door. */
+/* READs of 1 MiB, as many of @n as there is room for; no door. */
 void cycle_long_reads(struct cycle *c, uint32_t n);
 /* TEST UNIT READY, as many of @n as there is room for; the second with a door. */
 void cycle_ask(struct cycle *c, uint32_t n);

@@ -5,10 +5,11 @@
  *   - packets that become visible together are taken in one batch (cycle_hold());
  *     what is read or asked for on behalf of one is there before any message;
  *   - answers that find no room wait, and a reset waits for them, until the guest
- *     takes its own;
+ *     takes its own; a ring may be nearly full when it is opened (struct cycle, room);
  *   - WRITE and SYNCHRONIZE CACHE keep a channel that is closed or taken back;
- *   - while the server reads megabytes for another channel, messages and doors
- *     gather, and the next batch has all of them: messages, then rings.
+ *   - while the server reads megabytes, messages and doors gather, and the next batch
+ *     has all of them: messages, some of what was read, then rings. It has places for
+ *     them because full batches came before it: see occupy().
  * A wait for the server here has an end, and a moment that does not come is over. */
 #include "tests/soft/attack_moment.h"
 
@@ -22,7 +23,11 @@ enum {
 	SMALL = 2, LARGE = 8,     /* pages of a ring, its header among them */
 	WAITERS = 8,
 	BODIES = 4,
-	LONG = 13, FIRST = 4,     /* READs that a large ring has room for; of these the first batch */
+	LONG = 12,                /* READs that a large ring has room for, behind ASKED */
+	ASKED = 4 + 8,            /* fill two batches: the first has 4 places, the next twice as many */
+	FULL = 8,                 /* bytes of room that no answer fits in */
+	GREETED = 4,              /* answers to a handshake */
+	SOON_US = 60,             /* what was answered is seen; then the READs are taken */
 	ARMED_US = 300,           /* about as long as a doorbell is put in force */
 	MSR_SINT5 = 0x40000095,
 	MASKED = 1 << 16,
@@ -67,13 +72,21 @@ static bool set_out(struct cycle *c, uint32_t half)
 	if (!cycle_link_up(c, true) || !cycle_open_up(c, true))
 		return false;
 	cycle_handshake(c, 0, 4);
-	return answered(c, 4);
+	return answered(c, GREETED);
 }
 
-static bool open_sub(struct cycle *c, uint32_t n, uint32_t half, struct cycle *ret)
+/* The primary's ring will be full when @n sub-channels, or none, were asked for. */
+static void fill_by_then(struct cycle *c, uint32_t n)
+{
+	c->room = (GREETED + (n != 0)) * CYCLE_ANSWER + FULL;
+}
+
+static bool open_sub(struct cycle *c, uint32_t n, uint32_t half, uint32_t room,
+		     struct cycle *ret)
 {
 	*ret = cycle_sub(c, n);
 	ret->half = half;
+	ret->room = room;
 	return cycle_open_up(ret, true);
 }
 
@@ -86,24 +99,9 @@ static bool lose(struct cycle *c)
 	return cycle_await_some(BUS_RESCIND, rescinded);
 }
 
-/* Answers that nobody takes fill its ring, of which nothing was taken yet: the next
- * finds no room. */
-static bool fill(struct cycle *c)
-{
-	struct guestring_half *in = &c->ring.in;
-	const uint32_t write = atomic_load(&in->header->write_index);
-	const uint32_t n = in->size - write > CYCLE_ANSWER
-				   ? (in->size - write - 1) / CYCLE_ANSWER : 0;
-
-	cycle_not_ready(c, n);
-	return reaches(&in->header->write_index, write + n * CYCLE_ANSWER);
-}
-
-/* @n more answers wait; the server has said so. */
+/* Its ring is full: @n answers wait, and the server has said so. */
 static bool deafen(struct cycle *c, uint32_t n)
 {
-	if (!fill(c))
-		return false;
 	cycle_not_ready(c, n);
 	return reaches(&c->ring.in.header->pending_send_sz, 1);
 }
@@ -134,13 +132,14 @@ static void close_channel(struct cycle *c)
 static void fault_behind(struct cycle *c)
 {
 	const uint32_t rescinded = cycle_seen(BUS_RESCIND), first = dice_below(c->dice, 3);
+	const bool full = !dice_once_in(c->dice, 4);
 	struct guestring_header *in;
-	bool full;
 
+	if (full)
+		fill_by_then(c, 0);
 	if (!set_out(c, SMALL))
 		return;
 	in = c->ring.in.header;
-	full = !dice_once_in(c->dice, 4) && fill(c);
 	if (full && !dice_once_in(c->dice, 3))
 		atomic_store(&in->read_index,
 			     dice_once_in(c->dice, 2) ? 4 : atomic_load(&in->write_index));
@@ -180,11 +179,12 @@ static void reset_held(struct cycle *c)
 	struct cycle deaf, broken, other;
 	struct guestring_header *in;
 
-	if (!set_out(c, SMALL) || !cycle_ask_subs(c, CYCLE_SUBS) || !open_sub(c, 1, SMALL, &deaf) ||
-	    !open_sub(c, 2, SMALL, &broken) || !lose(&broken) || !deafen(&deaf, WAITERS))
+	if (!set_out(c, SMALL) || !cycle_ask_subs(c, CYCLE_SUBS) ||
+	    !open_sub(c, 1, SMALL, FULL, &deaf) || !open_sub(c, 2, SMALL, 0, &broken) ||
+	    !lose(&broken) || !deafen(&deaf, WAITERS))
 		return;
 	cycle_operation(c, VSTOR_RESET_BUS, 0);
-	if (!all_taken(c) || !open_sub(c, CYCLE_SUBS, SMALL, &other))
+	if (!all_taken(c) || !open_sub(c, CYCLE_SUBS, SMALL, 0, &other))
 		return;
 	release(&broken);
 	cycle_not_ready(c, 4);
@@ -202,7 +202,8 @@ static void two_deaf(struct cycle *c)
 {
 	struct cycle sub;
 
-	if (!set_out(c, SMALL) || !cycle_ask_subs(c, 1) || !open_sub(c, 1, SMALL, &sub) ||
+	fill_by_then(c, 1);
+	if (!set_out(c, SMALL) || !cycle_ask_subs(c, 1) || !open_sub(c, 1, SMALL, FULL, &sub) ||
 	    !deafen(&sub, WAITERS) || !deafen(c, WAITERS))
 		return;
 	if (dice_once_in(c->dice, 2))
@@ -247,7 +248,7 @@ static void release_beside(struct cycle *c)
 {
 	struct cycle sub;
 
-	if (!set_out(c, SMALL) || !cycle_ask_subs(c, 1) || !open_sub(c, 1, SMALL, &sub) ||
+	if (!set_out(c, SMALL) || !cycle_ask_subs(c, 1) || !open_sub(c, 1, SMALL, 0, &sub) ||
 	    !lose(&sub))
 		return;
 	cycle_gpadl(c, CYCLE_OTHER_HANDLE, 60, 26);
@@ -308,7 +309,7 @@ static void end_slowly(struct cycle *c)
 	if (!set_out(c, SMALL))
 		return;
 	target = *c;
-	if (sub && (!cycle_ask_subs(c, 1) || !open_sub(c, 1, SMALL, &target)))
+	if (sub && (!cycle_ask_subs(c, 1) || !open_sub(c, 1, SMALL, 0, &target)))
 		return;
 	rescinded = cycle_seen(BUS_RESCIND);
 	target.silent = dice_once_in(c->dice, 2);
@@ -332,24 +333,32 @@ static void end_slowly(struct cycle *c)
 
 /* ---- while the server is busy -------------------------------------------------------------- */
 
-/* True: the first of them are read, and the next batch, twice as large, has begun. */
-static bool occupy(struct cycle *busy)
+/* @asked requests that are answered at once, the READs behind them. True: the server
+ * has answered the former, and has taken @reads of the READs, which it takes in one batch. */
+static bool occupy(struct cycle *busy, uint32_t asked, uint32_t reads)
 {
 	struct guestring_header *out = busy->ring.out.header;
 	const uint32_t from = atomic_load(&out->write_index);
 
+	cycle_hold(busy);
+	cycle_ask(busy, asked);
 	cycle_long_reads(busy, LONG);
-	return reaches(&out->read_index, from + FIRST * CYCLE_LONG_BYTES);
+	cycle_release(busy);
+	return reaches(&out->read_index, from + asked * CYCLE_ANSWER + reads * CYCLE_LONG_BYTES);
 }
 
 enum strike {
 	CLOSED_BAD, REOPENED_BAD, LEFT_BAD, /* what the ring tells: broken */
 	CLOSED_ROOM, REOPENED_ROOM, LEFT_ROOM, /* room */
-	CLOSING_ROOM,
 	OPENED_CLOSED,
 	CLOSED_PACKET, REOPENED_PACKET, LEFT_PACKET,
 	STRIKES,
 };
+
+static bool wants_room(enum strike strike)
+{
+	return strike >= CLOSED_ROOM && strike <= LEFT_ROOM;
+}
 
 /* The messages; behind them what the ring tells, which was open before. */
 static void strike_at(struct cycle *target, enum strike strike)
@@ -364,41 +373,29 @@ static void strike_at(struct cycle *target, enum strike strike)
 		close_channel(target);
 	if (reopens)
 		cycle_open(target, target->relid, target->handle);
+	if (strike == OPENED_CLOSED && dice_once_in(target->dice, 2))
+		cycle_post(target, BUS_MODIFY, target->relid, 0);
 	if (strike == OPENED_CLOSED)
 		close_channel(target);
 	else if (strike <= LEFT_BAD)
 		cycle_break_ring(target);
-	else if (strike <= CLOSING_ROOM)
+	else if (wants_room(strike))
 		cycle_make_room(target);
 	else
 		cycle_not_ready(target, 4);
-}
-
-/* Its answers wait; with CLOSING_ROOM, one that the disk has is among them. */
-static bool make_ready(struct cycle *target, enum strike strike)
-{
-	if (strike >= CLOSED_ROOM && strike <= LEFT_ROOM)
-		return deafen(target, 2);
-	if (strike != CLOSING_ROOM)
-		return true;
-	if (!fill(target))
-		return false;
-	cycle_hold(target);
-	cycle_slow(target);
-	cycle_ask(target, 2);
-	cycle_release(target);
-	return reaches(&target->ring.in.header->pending_send_sz, 1);
 }
 
 static void strike_when_busy(struct cycle *c)
 {
 	/* Those of two messages meet what the ring tells least often. */
 	static const uint8_t strikes[] = {
-		CLOSED_BAD, REOPENED_BAD, REOPENED_BAD, REOPENED_BAD, REOPENED_BAD, REOPENED_BAD,
-		REOPENED_BAD, REOPENED_BAD, REOPENED_BAD, LEFT_BAD, CLOSED_ROOM, REOPENED_ROOM,
+		CLOSED_BAD, LEFT_BAD, CLOSED_ROOM, LEFT_ROOM, LEFT_ROOM,
+		REOPENED_BAD, REOPENED_BAD, REOPENED_BAD, REOPENED_BAD, REOPENED_BAD, REOPENED_BAD,
+		REOPENED_BAD, REOPENED_BAD, REOPENED_BAD, REOPENED_BAD, REOPENED_BAD, REOPENED_BAD,
 		REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM,
-		REOPENED_ROOM, REOPENED_ROOM, LEFT_ROOM, LEFT_ROOM,
-		CLOSING_ROOM, CLOSING_ROOM, CLOSING_ROOM, OPENED_CLOSED, OPENED_CLOSED,
+		REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM,
+		REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM,
+		REOPENED_ROOM, OPENED_CLOSED, OPENED_CLOSED, OPENED_CLOSED,
 		CLOSED_PACKET, REOPENED_PACKET, LEFT_PACKET,
 	};
 	const enum strike strike = strikes[dice_below(c->dice, sizeof(strikes))];
@@ -407,11 +404,26 @@ static void strike_when_busy(struct cycle *c)
 			     strike == LEFT_PACKET || dice_once_in(c->dice, 2);
 	struct cycle sub, *target = primary ? c : &sub, *busy = primary ? &sub : c;
 
+	if (primary && wants_room(strike))
+		fill_by_then(c, 1);
 	if (!set_out(c, primary ? SMALL : LARGE) || !cycle_ask_subs(c, 1) ||
-	    !open_sub(c, 1, primary ? LARGE : SMALL, &sub) || !make_ready(target, strike) ||
-	    !occupy(busy))
+	    !open_sub(c, 1, primary ? LARGE : SMALL,
+		      !primary && wants_room(strike) ? FULL : 0, &sub) ||
+	    (wants_room(strike) && !deafen(target, 2)) || !occupy(busy, ASKED, 0))
 		return;
+	usleep(dice_below(c->dice, SOON_US));
 	strike_at(target, strike);
+}
+
+/* What the server reads is the channel's own and keeps it when it is closed; the last
+ * that was asked for before finds no room, until the door is rung. */
+static void close_reading(struct cycle *c)
+{
+	c->room = (GREETED + ASKED) * CYCLE_ANSWER + FULL;
+	if (!set_out(c, LARGE) || !occupy(c, ASKED + 1, 1))
+		return;
+	cycle_make_room(c);
+	close_channel(c);
 }
 
 /* The primary goes when its sub-channel's rings are mapped and the door is not yet in
@@ -434,10 +446,12 @@ void attack_moment(struct cycle *c)
 	static void (*const moments[])(struct cycle *) = {
 		fault_behind, fault_behind, fault_behind, fault_behind, list_before_reset,
 		reset_held, two_deaf, release_in_handshake, release_beside, pages_late,
-		end_slowly, end_slowly, end_slowly, lose_primary_armed, lose_primary_armed,
+		end_slowly, end_slowly, end_slowly, end_slowly, lose_primary_armed,
+		lose_primary_armed, close_reading, strike_when_busy,
 		strike_when_busy, strike_when_busy, strike_when_busy, strike_when_busy,
 		strike_when_busy, strike_when_busy, strike_when_busy, strike_when_busy,
-		strike_when_busy, strike_when_busy,
+		strike_when_busy, strike_when_busy, strike_when_busy, strike_when_busy,
+		strike_when_busy, strike_when_busy, strike_when_busy,
 	};
 
 	moments[dice_below(c->dice, sizeof(moments) / sizeof(moments[0]))](c);

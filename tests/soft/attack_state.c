@@ -18,7 +18,7 @@ enum {
 	BUSY_READS = 96,
 	LISTS = 4,
 	VOLLEY = 40,
-	CLIMBS = 4, /* one cycle in so many climbs; the others are moments */
+	CLIMBS = 5, /* one cycle in so many climbs; the others are moments */
 };
 
 /* How far a cycle climbs before its volley; each is on the way to the next up to READY. */
@@ -212,7 +212,7 @@ static void leave(struct cycle *c, enum height height)
 	const uint32_t unloaded = cycle_seen(BUS_UNLOADED);
 
 	if (height >= OPENED && dice_once_in(c->dice, 2))
-		cycle_not_ready(c, 24);
+		cycle_not_ready(c, 12);
 	switch (dice_below(c->dice, 5)) {
 	case 0:
 		cycle_post(c, BUS_CLOSE, c->relid, 0);
