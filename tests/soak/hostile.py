@@ -50,6 +50,7 @@ def run_round(build, number, counters):
     early, most = (int(x) for x in rss.groups())
     row = {'round': number, 'attacks': told['attacks'], 'verified': told['good']['verified'],
            'p99_calm_us': told['good']['p99_calm_us'],
+           'p99_busy_us': told['good']['p99_busy_us'],
            'p99_attacked_us': told['good']['p99_attacked_us'],
            'rss_early_kib': early, 'rss_most_kib': most}
     if most > early + GROWTH_KIB:

@@ -4,8 +4,10 @@
  *               [region=BYTES] [patience=S] [attackers=BITS] [report=FILE] [synic]
  *               [states=N] [end]
  *
- * Calm: the client does verified I/O on the primary channel for `seconds`. Then
- * it goes on until the attackers (attack.h) have struck `count` times. Then,
+ * Calm: the client does verified I/O on the primary channel for `seconds`. Busy:
+ * the same beside as many threads as there will be attackers, which only compute:
+ * what is slower then is the guest's own doing. Then it goes on until the attackers
+ * (attack.h) have struck `count` times. Then,
  * `phases` times: CONTACT, UNLOAD and everything else in the midst of its I/O,
  * the connection is made anew, and the client verifies again; in between
  * `states` cycles of attack_state.h, while nobody else has the connection. `victim` is a LUN
@@ -37,6 +39,7 @@ enum {
 	LOST_S = 30,
 	RUNS = 3,
 	FOR_EVER = 1 << 20,
+	ATTACKERS = 4,
 };
 
 struct hostile {
@@ -48,7 +51,7 @@ struct hostile {
 	struct guestscsi_disk disk;
 	/* Sums over all workloads that had to go well. */
 	uint64_t ops, verified, mismatches, failed, lost, doubles, malformed, errors;
-	struct tally_histogram calm, attacked;
+	struct tally_histogram calm, busy, attacked;
 	uint64_t gap_calm_ns, gap_attacked_ns;
 	uint32_t reconnected;
 	bool restarted, chaos;
@@ -170,6 +173,33 @@ static void calm(uint32_t seconds)
 	join_client(&client, &hostile.calm, &hostile.gap_calm_ns);
 }
 
+static void *compute(void *argument)
+{
+	_Atomic bool *over = argument;
+
+	while (!atomic_load(over))
+		;
+	return NULL;
+}
+
+static void busy(uint32_t seconds)
+{
+	_Atomic bool over = false;
+	pthread_t thread[ATTACKERS];
+	unsigned n = 0;
+	struct client client;
+
+	if (failed(start_client(&client, seconds, LOST_S), "start the client"))
+		return;
+	while (n < ATTACKERS && pthread_create(&thread[n], NULL, compute, &over) == 0)
+		n++;
+	failed(n < ATTACKERS ? -EAGAIN : 0, "start threads that compute");
+	join_client(&client, &hostile.busy, NULL);
+	atomic_store(&over, true);
+	while (n > 0)
+		pthread_join(thread[--n], NULL);
+}
+
 static void under_attack(void)
 {
 	struct attack *attack = &hostile.attack;
@@ -282,9 +312,11 @@ static void tell(FILE *out)
 		hostile.ops, hostile.verified, hostile.mismatches, hostile.failed, hostile.lost,
 		hostile.doubles, hostile.malformed, hostile.errors);
 	fprintf(out,
-		",\"p50_calm_us\":%.1f,\"p99_calm_us\":%.1f,\"p50_attacked_us\":%.1f"
+		",\"p50_calm_us\":%.1f,\"p99_calm_us\":%.1f,\"p50_busy_us\":%.1f"
+		",\"p99_busy_us\":%.1f,\"p50_attacked_us\":%.1f"
 		",\"p99_attacked_us\":%.1f,\"gap_calm_us\":%.1f,\"gap_attacked_us\":%.1f}",
 		us(tally_quantile(&hostile.calm, 500)), us(tally_quantile(&hostile.calm, 990)),
+		us(tally_quantile(&hostile.busy, 500)), us(tally_quantile(&hostile.busy, 990)),
 		us(tally_quantile(&hostile.attacked, 500)),
 		us(tally_quantile(&hostile.attacked, 990)), us(hostile.gap_calm_ns),
 		us(hostile.gap_attacked_ns));
@@ -373,6 +405,8 @@ int main(int argc, char **argv)
 	hostile.restarted = was_started_before();
 	if (!hostile.restarted && connect_client()) {
 		calm((uint32_t)hostile.seconds);
+		if (!hostile.error)
+			busy((uint32_t)hostile.seconds);
 		if (!hostile.error)
 			under_attack();
 		for (uint64_t i = 0; i < hostile.phases && !hostile.error; i++)
