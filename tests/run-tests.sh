@@ -134,7 +134,8 @@ step "sim: new seeds" 300 "$BUILD/a/holdfast" sim --seed "$(date +%j)000" --seed
 step "sim: new seeds, hostile guest" 300 "$BUILD/a/holdfast" sim --seed "$(date +%j)000" --seeds 1000 --seconds 20 --events 10000 --hostile
 for bug in kick double flip; do
 	step "sim finds a planted bug: $bug" 100 bash -c '
-		! HOLDFAST_SABOTAGE=$1 "$0" sim --seed 1 --events 20000' "$BUILD/sabotage/holdfast" $bug
+		out=$(HOLDFAST_SABOTAGE=$1 "$0" sim --seed 1 --events 20000 2>&1) && exit 1
+		grep -a "^FAILED after .* events: guest: " <<<"$out"' "$BUILD/sabotage/holdfast" $bug
 done
 # The fixed scenario, half of its points those of every day, half of this one.
 step "SIGKILL at turns and effects" 120 bash -c '

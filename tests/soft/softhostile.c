@@ -2,17 +2,17 @@
  *
  *   softhostile [seed=N] [count=N] [seconds=N] [phases=N] [victim=LUN] [depth=N]
  *               [region=BYTES] [patience=S] [attackers=BITS] [report=FILE] [synic]
- *               [states=N] [end]
+ *               [states=N] [busy=N] [end]
  *
- * Calm: the client does verified I/O on the primary channel for `seconds`. Busy:
- * the same beside as many threads as there will be attackers, which only compute:
- * what is slower then is the guest's own doing. Then it goes on until the attackers
- * (attack.h) have struck `count` times. Then,
- * `phases` times: CONTACT, UNLOAD and everything else in the midst of its I/O,
- * the connection is made anew, and the client verifies again; in between
- * `states` cycles of attack_state.h, while nobody else has the connection. `victim` is a LUN
- * that attackers may write (0: none). `synic`: SynIC registers of processors but
- * the first, so that these read no messages; `end`: ports that end the VM.
+ * Calm: the client does verified I/O on the primary channel for `seconds`. Busy, for
+ * `busy` seconds: the same beside as many threads as there will be attackers, which
+ * only compute: what is slower then is the guest's own doing. Then it goes on until
+ * the attackers (attack.h) have struck `count` times. Then, `phases` times: CONTACT,
+ * UNLOAD and everything else in the midst of its I/O, the connection is made anew, and
+ * the client verifies again; in between `states` cycles of attack_state.h, while nobody
+ * else has the connection. `victim` is a LUN that attackers may write (0: none).
+ * `synic`: SynIC registers of processors but the first, so that these read no
+ * messages; `end`: ports that end the VM.
  *
  * One line of JSON; exit status 0 only if the client saw nothing wrong, every
  * question was answered, and this program was started once (a reset of the VM
@@ -44,7 +44,7 @@ enum {
 
 struct hostile {
 	uint64_t seed, count, seconds, phases, victim, depth, region, patience, attackers,
-		states;
+		states, busy_seconds;
 	bool end, synic;
 	const char *report;
 	struct attack attack;
@@ -352,6 +352,7 @@ static int take_word(const char *word)
 		{"victim=", &hostile.victim},	{"depth=", &hostile.depth},
 		{"region=", &hostile.region},	{"patience=", &hostile.patience},
 		{"attackers=", &hostile.attackers}, {"states=", &hostile.states},
+		{"busy=", &hostile.busy_seconds},
 	};
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
@@ -405,8 +406,8 @@ int main(int argc, char **argv)
 	hostile.restarted = was_started_before();
 	if (!hostile.restarted && connect_client()) {
 		calm((uint32_t)hostile.seconds);
-		if (!hostile.error)
-			busy((uint32_t)hostile.seconds);
+		if (!hostile.error && hostile.busy_seconds)
+			busy((uint32_t)hostile.busy_seconds);
 		if (!hostile.error)
 			under_attack();
 		for (uint64_t i = 0; i < hostile.phases && !hostile.error; i++)
