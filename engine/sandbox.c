@@ -168,5 +168,8 @@ int sandbox_allow_only(enum sandbox_set set)
 	add(&f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), &SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	add(&f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill),
 	    &SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
+	/* The slice of the calling thread (engine/slice.h), nobody else's. */
+	add(&f, SCMP_ACT_ALLOW, SCMP_SYS(sched_getattr), &SCMP_A0(SCMP_CMP_EQ, 0, 0));
+	add(&f, SCMP_ACT_ALLOW, SCMP_SYS(sched_setattr), &SCMP_A0(SCMP_CMP_EQ, 0, 0));
 	return load(&f);
 }

@@ -149,7 +149,9 @@ Test(expr, garbage_is_survived)
 
 		for (unsigned n = 0; n < 1 + toy_random(&seed) % 12; n++)
 			strcat(text, pieces[toy_random(&seed) % ARRAY_LEN(pieces)]);
+		why.text[0] = '\0';
 		e = expr_parse(&toys, text, &why);
+		cr_assert(e || why.text[0], "'%s' is refused without a word", text);
 		if (e)
 			(void)expr_true(e, w);
 		expr_free(e);

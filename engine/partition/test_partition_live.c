@@ -223,6 +223,7 @@ Test(partition_live, killed_owners_are_followed_by_standbys, .timeout = 60)
 	start_soft("soft standby");
 	usleep(100000);
 	kill_many("standby");
+	cr_assert_eq(atomic_load(&live.c.h->kills), KILLS);
 	end();
 }
 
