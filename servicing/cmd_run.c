@@ -209,8 +209,12 @@ static pid_t start_partition(const struct run_config *rc)
 				"install both in one directory\n", strerror(-r));
 		return r;
 	}
-	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
-		return -errno;
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0) {
+		r = -errno;
+		fprintf(stderr, "holdfast: no pipe to the partition (%s); raise the limit of open files\n",
+			strerror(-r));
+		return r;
+	}
 	build_arguments(&a, rc, path, pipe_fds[1]);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	pid = fork();
@@ -225,7 +229,9 @@ static pid_t start_partition(const struct run_config *rc)
 		_exit(127);
 	}
 	close(pipe_fds[1]);
-	n = pid < 0 ? -1 : read(pipe_fds[0], line, sizeof(line) - 1);
+	n = pid < 0 ? snprintf(line, sizeof(line), "no process for its partition (%s); raise the limit "
+			       "of processes", strerror(errno))
+		    : read(pipe_fds[0], line, sizeof(line) - 1);
 	close(pipe_fds[0]);
 	if (n == 1 && line[0] == '\0')
 		return pid;

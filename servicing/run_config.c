@@ -51,7 +51,8 @@ int run_config_size(const char *text, uint64_t *ret)
 static int add_disk(struct run_config *rc, char *argument)
 {
 	if (rc->n_disks == LIMIT_DISKS) {
-		fprintf(stderr, "holdfast: more than %d disks\n", LIMIT_DISKS);
+		fprintf(stderr, "holdfast: --disk %s: one more than the %d that a VM can have; leave "
+				"some out\n", argument, LIMIT_DISKS);
 		return 2;
 	}
 	return disk_option_parse("--disk", argument, &rc->disk[rc->n_disks++].option);
@@ -80,7 +81,8 @@ static int check_figures(const struct run_config *rc)
 		return 2;
 	}
 	if (strlen(rc->cmdline) > RUN_CMDLINE_MAX) {
-		fprintf(stderr, "holdfast: --cmdline: longer than %d bytes\n", RUN_CMDLINE_MAX);
+		fprintf(stderr, "holdfast: --cmdline: %zu bytes, and %d at most; shorten it\n",
+			strlen(rc->cmdline), RUN_CMDLINE_MAX);
 		return 2;
 	}
 	return 0;
@@ -141,6 +143,20 @@ static int set_watchdog(struct run_config *rc, const char *text)
 	return r;
 }
 
+/* As the paravisor reads it: 165, 0xa5. */
+static int set_fill(struct run_config *rc, const char *text)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 0);
+
+	if (!isdigit((unsigned char)text[0]) || *end || n > UINT8_MAX) {
+		fprintf(stderr, "holdfast: --paravisor-fill %s: a number from 0 to 255\n", text);
+		return 2;
+	}
+	rc->fill = text;
+	return 0;
+}
+
 static int take_option(struct run_config *rc, int option, char *value)
 {
 	switch (option) {
@@ -175,8 +191,7 @@ static int take_option(struct run_config *rc, int option, char *value)
 	case 'w':
 		return set_watchdog(rc, value);
 	case 'p':
-		rc->fill = value;
-		return 0;
+		return set_fill(rc, value);
 	default:
 		return 2;
 	}
@@ -346,6 +361,19 @@ static void config_notice(const struct run_config *rc, struct wire_notice *out)
 	out->bytes = (uint32_t)(sizeof(c) + strlen(rc->cmdline));
 }
 
+/* The build that serves first. */
+static int open_self(void)
+{
+	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	int e = errno;
+
+	if (fd >= 0)
+		return fd;
+	fprintf(stderr, "holdfast: /proc/self/exe: %s; let this user read the program, and mount "
+			"/proc\n", strerror(e));
+	return -e;
+}
+
 int run_config_open(struct run_config *rc)
 {
 	static struct wire_notice notices[LIMIT_DISKS + 2];
@@ -364,9 +392,9 @@ int run_config_open(struct run_config *rc)
 	r = run_kernel_check(rc);
 	if (r < 0)
 		return r;
-	rc->exe_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	rc->exe_fd = open_self();
 	if (rc->exe_fd < 0)
-		return -errno;
+		return rc->exe_fd;
 	r = open_disks(rc, notices + 1);
 	if (r < 0)
 		return r;
