@@ -137,12 +137,37 @@ int disk_option_size(int fd, uint64_t *ret_bytes)
 	return S_ISREG(st.st_mode) ? 0 : -EINVAL;
 }
 
+static bool is_block_device(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISBLK(st.st_mode);
+}
+
+/* A block device that the guest may write is nobody else's: the kernel answers EBUSY
+ * for one that is mounted, swapped to, or part of another device. A VM that was killed
+ * may hold it for a moment yet, see locked(). */
+static int open_alone(const char *path, int flags)
+{
+	int fd;
+
+	for (unsigned tries = 0; (fd = open(path, flags)) < 0; tries++) {
+		if (errno != EBUSY || tries == LOCK_TRIES)
+			break;
+		usleep(LOCK_PAUSE_US);
+	}
+	return fd;
+}
+
 /* O_DIRECT where the file system has it. */
 static int open_file(const char *path, bool read_only, bool *ret_buffered)
 {
 	int flags = (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK;
-	int fd = open(path, flags | O_DIRECT);
+	int fd;
 
+	if (!read_only && is_block_device(path))
+		flags |= O_EXCL;
+	fd = open_alone(path, flags | O_DIRECT);
 	*ret_buffered = false;
 	if (fd < 0 && errno == EINVAL) {
 		fd = open(path, flags);
@@ -170,6 +195,8 @@ static int refuse_open(const char *what, const char *path, int error)
 		cure = "make it first (truncate -s 10G)";
 	else if (error == -EACCES || error == -EPERM || error == -EROFS)
 		cure = "let this user read and write it, or add ,ro";
+	else if (error == -EBUSY)
+		cure = "unmount it, or end the VM or whatever else uses it";
 	snprintf(text, sizeof(text), "%s; %s", strerror(-error), cure);
 	return refuse(what, path, text, error);
 }
@@ -202,7 +229,7 @@ static int check_file(const char *what, const struct disk_option *o, int fd, uin
 	}
 	if (!locked(fd, o->read_only ? LOCK_SH : LOCK_EX))
 		return refuse(what, o->path,
-			      "in use by another VM; end that one, or give another disk", -EBUSY);
+			      "in use by a VM; end that one, or give another disk", -EBUSY);
 	return 0;
 }
 

@@ -203,6 +203,7 @@ static void pass_disk(struct partition *p, struct client *c, struct wire_notice 
 	row = fd < 0 ? 0 : resource_disk_add(p, fd);
 	if (row < 0) {
 		answer(c, row, row == -EINVAL ? "a disk is a regular file or a block device" :
+			       row == -EEXIST ? "that file is a disk of this VM already; give each once" :
 						"the VM has no place for another file");
 		return;
 	}

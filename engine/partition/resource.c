@@ -201,6 +201,23 @@ static int register_file(struct partition *p, uint32_t row, int fd)
 	return n == 1 ? 0 : n < 0 ? n : -EIO;
 }
 
+/* Is that file a disk already? A block device has more names than one. */
+static bool has_disk(const struct partition *p, const struct stat *st)
+{
+	for (uint32_t row = 0; row < p->c.h->n_fds; row++) {
+		const struct wire_fd *f = &p->c.h->fds[row];
+		struct stat other;
+
+		if (f->fd < 0 || !resource_is_disk(f) || fstat(f->fd, &other))
+			continue;
+		if (S_ISBLK(st->st_mode) && S_ISBLK(other.st_mode)
+			    ? other.st_rdev == st->st_rdev
+			    : other.st_dev == st->st_dev && other.st_ino == st->st_ino)
+			return true;
+	}
+	return false;
+}
+
 int resource_disk_add(struct partition *p, int fd)
 {
 	struct stat st;
@@ -212,6 +229,10 @@ int resource_disk_add(struct partition *p, int fd)
 	if (fstat(high, &st) || (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))) {
 		close(high);
 		return -EINVAL;
+	}
+	if (has_disk(p, &st)) {
+		close(high);
+		return -EEXIST;
 	}
 	snprintf(name, sizeof(name), "disk.%u", p->disks);
 	row = custody_fd_add(&p->c, name, high);

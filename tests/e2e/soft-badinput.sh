@@ -83,6 +83,11 @@ refused 2 "--memory" "256G" -- $(soft) --kernel "$SOFTLOAD" --memory 512G
 refused 2 "--backend qemu" "kvm and soft" -- "$A" run --backend qemu --kernel "$SOFTLOAD" --state "$STATE"
 refused 2 "--state" "shorter" -- "$A" run --backend soft --kernel "$SOFTLOAD" --state "$WORK/$(printf 'd%.0s' $(seq 120))"
 
+for fill in 256 -1 x ""; do
+	refused 2 "--paravisor-fill $fill" "0 to 255" -- $(soft) --kernel "$SOFTLOAD" --paravisor-fill "$fill"
+done
+refused 2 "--cmdline" "900 at most" "shorten" -- $(soft) --kernel "$SOFTLOAD" --cmdline "$(printf 'x%.0s' $(seq 901))"
+
 echo "disks"
 refused 1 "--disk nope" "No such file" "make it first" -- $(soft) --kernel "$SOFTLOAD" --disk nope
 refused 1 "--disk dir" "block device" -- $(soft) --kernel "$SOFTLOAD" --disk dir
@@ -96,13 +101,44 @@ ln good link
 refused 1 "--disk link" "same file" -- $(soft) --kernel "$SOFTLOAD" --disk good,ro --disk link,ro
 rm link odd4k
 refused 2 "--disk good" "no option 'rw'" -- $(soft) --kernel "$SOFTLOAD" --disk good,rw
+refused 2 "--disk d65" "the 64 that" "leave some out" -- $(soft) --kernel "$SOFTLOAD" $(printf -- '--disk d%d ' $(seq 65))
+
+# A block device that this host has mounted, where one can be.
+truncate -s 16M image
+mkdir mounted
+loop=$(mkfs.ext4 -q image && losetup --find --show image 2>/dev/null) || loop=
+if [ -n "$loop" ] && mount "$loop" mounted; then
+	trap 'umount "$WORK/mounted" || true; losetup -d "$loop" || true; cleanup' EXIT
+	refused 1 "--disk $loop" "busy" "unmount it" -- $(soft) --kernel "$SOFTLOAD" --disk "$loop"
+	umount mounted
+	losetup -d "$loop"
+	trap cleanup EXIT
+else
+	[ -z "$loop" ] || losetup -d "$loop"
+	echo "  a mounted block device: not tried, none can be made here"
+fi
+rm -r image mounted
 
 echo "in use"
 start_vm 1 1M "idle"
-refused 1 "--disk disk" "in use by another VM" -- "$A" run --backend soft --state "$WORK/other" --kernel "$SOFTLOAD" --disk disk
-refused 1 "--disk disk" "in use by another VM" -- "$A" run --backend soft --state "$WORK/other" --kernel "$SOFTLOAD" --disk disk,ro
+refused 1 "--disk disk" "in use by a VM" -- "$A" run --backend soft --state "$WORK/other" --kernel "$SOFTLOAD" --disk disk
+refused 1 "--disk disk" "in use by a VM" -- "$A" run --backend soft --state "$WORK/other" --kernel "$SOFTLOAD" --disk disk,ro
 refused 1 "--state $STATE" "in use by a running VM" "shutdown" -- $(soft) --kernel "$SOFTLOAD"
 "$A" list --state "$STATE" >/dev/null || fail "the refused one has harmed the running one"
+# Disks that come later.
+refused 1 "disk nope" "No such file" -- "$A" disk add --state "$STATE" nope
+refused 1 "disk dir" "block device" -- "$A" disk add --state "$STATE" dir
+refused 1 "disk odd" "multiple of the sector of 512" -- "$A" disk add --state "$STATE" odd
+refused 1 "disk disk" "in use by a VM" -- "$A" disk add --state "$STATE" disk
+"$A" disk add --state "$STATE" good2,ro >/dev/null || fail "a disk that is well"
+refused 1 "a disk of this VM already" "once" -- "$A" disk add --state "$STATE" good2,ro
+"$A" disk remove --state "$STATE" 0:1 >/dev/null || fail "remove"
+"$A" disk add --state "$STATE" good2,ro >/dev/null || fail "a disk that was taken away comes again"
+refused 2 "disk resize big" "neither a size" -- "$A" disk resize --state "$STATE" 0:0 big
+refused 1 "multiple of its sector" -- "$A" disk resize --state "$STATE" 0:0 1000
+refused 1 "no such disk" -- "$A" disk remove --state "$STATE" 0:9
+refused 2 "disk remove x" "CONTROLLER:LUN" -- "$A" disk remove --state "$STATE" x
+refused 2 "usage: holdfast disk" -- "$A" disk frob --state "$STATE" good
 "$A" kill --state "$STATE" >/dev/null
 refused 1 "--state $STATE" "in use by a running VM" -- $(soft) --kernel "$SOFTLOAD"
 
