@@ -103,7 +103,9 @@ until_step added
 truncate -s 16M late
 disk resize 0:1 late
 until_step loading
-sleep 0.5
+truncate -s 24M late
+disk resize 0:1 late
+until_step grown
 "$A" service --state "$STATE" --to "$B" --expect-difference scsi.GUEST_WRITE.tail >/dev/null || fail "replace"
 kill_owner || fail "kill"
 disk remove 0:1

@@ -75,7 +75,7 @@ struct loader {
 	uint32_t block;
 };
 
-static _Atomic uint32_t out, completed, vanished, odd;
+static _Atomic uint32_t out, completed, vanished, odd, told_capacity;
 static _Atomic bool stop;
 static struct loader loaders[LOADERS];
 
@@ -93,6 +93,8 @@ static void on_done(struct guestscsi_request *request)
 	bool again = request->srb_status == 1 && request->scsi_status == 8;
 	bool attention = request->srb_status == 0x84 && (request->sense[2] & 15) == 6;
 
+	atomic_fetch_add(&told_capacity,
+			 attention && request->sense[12] == 0x2a && request->sense[13] == 9);
 	atomic_fetch_add(good ? &completed : request->srb_status == INVALID_LUN ? &vanished : &odd,
 			 !again && !attention);
 	if (atomic_load(&stop) || request->srb_status == INVALID_LUN)
@@ -134,11 +136,44 @@ static bool not_listed(struct scsikit *kit)
 	return !lun_listed(kit);
 }
 
-static void removed(struct guestbus *bus, struct scsikit *kit)
+static bool capacity_is_new(struct scsikit *kit)
+{
+	scsikit_in(kit, "25 00 00 00 00 00 00 00 00 00", 8);
+	atomic_fetch_add(&told_capacity, scsikit_sense(kit) == CAPACITY_CHANGED);
+	return scsikit_sense(kit) == 0 && scsikit_be(kit->data, 4) == 6143;
+}
+
+static uint32_t seen;
+
+static bool load_goes_on(struct scsikit *kit)
+{
+	(void)kit;
+	return atomic_load(&completed) >= seen + 2 * LOADERS;
+}
+
+/* It grows while requests are under way: one of all commands is told. */
+static void grown(struct guestbus *bus, struct scsikit *kit)
 {
 	note_told(kit);
 	scsikit_check(kit, load(bus, kit) == 0, "16 requests at a time");
 	scsikit_step(kit, "loading");
+	scsikit_check(kit, scsikit_until(kit, was_told, SECONDS), "the guest was told to look");
+	scsikit_check(kit, scsikit_until(kit, capacity_is_new, SECONDS),
+		      "READ CAPACITY(10): 24 MiB");
+	scsikit_fill(kit, 0, SECTOR, 5);
+	scsikit_out(kit, "2a 00 00 00 17 ff 00 00 01 00", SECTOR);
+	scsikit_in(kit, "28 00 00 00 17 ff 00 00 01 00", SECTOR);
+	scsikit_check(kit, scsikit_sense(kit) == 0 && scsikit_same(kit, 0, SECTOR, 5),
+		      "its last block is written and read");
+	seen = atomic_load(&completed);
+	scsikit_check(kit, scsikit_until(kit, load_goes_on, SECONDS), "the load goes on");
+	scsikit_check(kit, atomic_load(&told_capacity) == 1, "it was told of its size once");
+}
+
+static void removed(struct scsikit *kit)
+{
+	note_told(kit);
+	scsikit_step(kit, "grown");
 	scsikit_check(kit, scsikit_until(kit, nothing_out, SECONDS), "each request was answered");
 	fprintf(kit->report, "    %u done, %u of no LUN, %u others\n", completed, vanished, odd);
 	scsikit_check(kit, completed > LOADERS && vanished == LOADERS && odd == 0,
@@ -238,7 +273,8 @@ int hotplug(struct guestbus *bus, struct scsikit *kit)
 {
 	added(kit);
 	resized(kit);
-	removed(bus, kit);
+	grown(bus, kit);
+	removed(kit);
 	media(kit);
 	scsikit_step(kit, "removed");
 	controller(bus, kit, false);
