@@ -41,7 +41,8 @@ struct paravisor {
 	uint64_t cut_seq, cut_hash;
 	bool hash_differs;
 	uint64_t watch_ns;        /* since when it watches the owner's heartbeat */
-	bool returns;             /* it takes the guest back: what came between is not trusted */
+	bool returns;             /* it takes the guest back: what came between is not trusted
+				   * before it has a checkpoint of its own */
 	/* Stamps of the take-over. */
 	uint64_t owned_ns, armed_ns, first_ns, wait_ns;
 	int status;               /* the process's */

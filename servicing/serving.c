@@ -213,7 +213,6 @@ static bool take_over(struct paravisor *p)
 	stamp_window(p, inflight);
 	if (p->returns)
 		lane_distrust_checkpoints(&p->lane);
-	p->returns = false;
 	p->heap = heap_bytes();
 	return true;
 }
@@ -363,6 +362,22 @@ static void tell(struct paravisor *p)
 		atomic_store(&h->level, level);
 }
 
+/* Who took the guest back has a checkpoint of its own: paravisor.log tells which, when
+ * the slots have long got others. */
+static void tell_checkpoint(struct paravisor *p)
+{
+	const struct wire_slot_head *own = p->c.slot_head;
+
+	if (!p->returns || p->lane.distrusts)
+		return;
+	p->returns = false;
+	if (own->position != p->lane.checkpointed)
+		own++;
+	fprintf(stderr, "paravisor[%u]: has the guest again, in epoch %u: checkpoint %llu of its own, "
+		"at sequence %llu\n", p->slot, p->epoch,
+		(unsigned long long)atomic_load(&own->generation), (unsigned long long)own->seq);
+}
+
 static void wait_for_work(struct paravisor *p, unsigned n)
 {
 	const double beat = HEARTBEAT_NS / 1e9;
@@ -383,6 +398,7 @@ enum life serving_run(struct paravisor *p)
 		bool back = is_to_return(p);
 
 		tell(p);
+		tell_checkpoint(p);
 		if (p->flip_asked || back) {
 			back |= is_returning(p);
 			if (flip(p, back))
