@@ -2,7 +2,7 @@
 # The tools beside a VM that works: what inspect, list, metrics, log, completion
 # and help show, and that they cost the guest nothing it notices.
 . "$(dirname "$0")/lib.sh"
-start_vm 2 64M "load depth=16 channels=2 $TOLD region=8M"
+start_vm 2 64M "load depth=16 channels=2 $TOLD region=8M serial"
 sleep 1
 "$A" service --state "$STATE" --to "$A" >/dev/null || fail "service"
 kill_owner || fail "kill"
@@ -137,5 +137,32 @@ for command in $("$A" help | sed -n 's/^  \([a-z]*\)  .*/\1/p'); do
 	[ ! -s "$WORK/err" ] || fail "$command --help wrote to stderr"
 	grep -q "^## holdfast $command\$" "$ROOT/docs/cli.md" || fail "$command is not in docs/cli.md"
 done
+# console: what is typed comes to the guest, and ^] leaves it alone.
+typed() { [ "$(number 'uart[0].rx_count')" -eq 5 ]; }
+{ printf typed; await 60 typed || true; printf '\035'; } | timeout 90 "$A" console --state "$STATE" >/dev/null ||
+	fail "console: status $?"
+typed || fail "console: $(number 'uart[0].rx_count') bytes of 5 have come"
+# What the guest prints comes out; here it is the last it does.
+mkfifo "$WORK/keys"
+timeout 300 "$A" console --state "$STATE" <"$WORK/keys" >"$WORK/attached" 2>&1 & attached=$!
+exec 8>"$WORK/keys"
+printf x >&8
+typed_more() { [ "$(number 'uart[0].rx_count')" -eq 6 ]; }
+await 60 typed_more || fail "the second console is not attached"
 enough
 wait_vm
+wait "$attached" || fail "console: status $? at the end of the VM: $(cat "$WORK/attached")"
+exec 8>&-
+grep -q '"mismatches":0' "$WORK/attached" || fail "console: not what the guest printed: $(cat "$WORK/attached")"
+
+# Without --state a VM has a place in /run, and `list` finds it there.
+if [ -w /run ]; then
+	"$A" run --backend soft --kernel "$SOFTLOAD" --cmdline idle --memory 16M --disk "$DISK" >"$WORK/console" 2>&1 </dev/null & RUN_PID=$!
+	STATE=/run/holdfast-$RUN_PID
+	is_listed() { "$A" list 2>/dev/null | grep -q "^state=$STATE paravisor_pid=[1-9]"; }
+	await 60 is_listed || fail "list: $("$A" list)"
+	"$A" shutdown --state "$STATE" --power-off
+	wait_vm
+	if is_listed; then fail "a VM that ended is listed"; fi
+	rm -r "$STATE"
+fi
