@@ -59,7 +59,6 @@ static int parse_write_same(const uint8_t *cdb, struct scsi_command *c)
 	c->kind = SCSI_WRITE_SAME;
 	parse_range(cdb, c);
 	c->fua = false;
-	c->unmap = cdb[1] & 0x08;
 	c->no_data = length_of(cdb[0]) == 16 && (cdb[1] & 0x01);
 	return cdb[1] & 0xf0 ? SCSI_E_FIELD : 0;
 }

@@ -40,7 +40,7 @@ struct scsi_command {
 	uint8_t page;          /* INQUIRY, MODE SENSE; REPORT LUNS: SELECT REPORT */
 	bool evpd;             /* INQUIRY of a page */
 	bool fua;              /* READ, WRITE */
-	bool unmap, no_data;   /* WRITE SAME */
+	bool no_data;          /* WRITE SAME */
 	uint8_t control;       /* MODE SENSE: page control, 0 current, 1 changeable, 2 default */
 	bool no_descriptor;    /* MODE SENSE: DBD */
 	bool descriptor;       /* REQUEST SENSE: DESC */

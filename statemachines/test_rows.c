@@ -570,3 +570,37 @@ Test(rows, a_leaving_subchannel_goes_with_its_last_request)
 {
 	leave(channel_EV_ENDED);
 }
+
+/* A packet for a channel whose doorbell is not in force yet: it is dropped, who gave it
+ * goes on, and the channel stays as it is. */
+Test(rows, a_packet_before_the_doorbell_is_in_force_opens_nothing)
+{
+	const struct rec_channel_send send = { .ends_request = 1 };
+	struct event ev = { .seq = 1, .time_ns = 1, .epoch = 1, .kind = PROMPTER,
+			    .code = prompter_events[0].code };
+	struct world *w = prompted_world();
+	struct channel *c;
+
+	machines_spawn_fixed(w);
+	place_prompter(w);
+	c = world_place(w, KIND_channel, 5, 1);
+	cr_assert_not_null(c);
+	c->sm.state = channel_ARMING;
+	c->relid = 5;
+	c->key = 5;
+	c->inflight = 2;
+	c->gpadl_generation = c->device_generation = 1;
+	c->in_size = c->out_size = 4096;
+	c->device_kind = KIND_storvsp;
+	line.from = (struct sm_ref){ KIND_scsi, 0, 1 };
+	line.to = (struct sm_ref){ KIND_channel, 5, 1 };
+	line.event = channel_EV_SEND;
+	line.fixed = sizeof(send);
+	line.tail = 0;
+	memcpy(line.payload, &send, sizeof(send));
+	cr_assert_eq(world_turn(w, &ev).n_effects, 0);
+	c = (struct channel *)(uintptr_t)world_at(w, KIND_channel, 5);
+	cr_assert_eq(c->sm.state, channel_ARMING);
+	cr_assert_eq(c->inflight, 1);
+	world_free(w);
+}

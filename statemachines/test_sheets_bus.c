@@ -324,7 +324,9 @@ static void overtaken(struct story *s)
 	static const struct {
 		uint32_t lba;
 		uint16_t blocks;
-	} later[] = { { 92, 8 }, { 93, 8 }, { 100, 1 }, { 107, 1 }, { 108, 1 }, { 90, 40 } };
+		int32_t result; /* of the old one */
+	} later[] = { { 92, 8, -125 }, { 93, 8, -4 }, { 100, 1, -125 }, { 107, 1, -4 },
+		      { 108, 1, -125 }, { 90, 40, -4 }, { 100, 8, 0 }, { 100, 8, 2048 } };
 	struct rec_serving death = { .reason = SERVING_DEATH, .slot = 1, .epoch = 2, .level = 1 };
 
 	for (unsigned i = 0; i < ARRAY_LEN(later); i++) {
@@ -339,7 +341,7 @@ static void overtaken(struct story *s)
 		disk_done(s, 1, later[i].blocks * 512);
 		story_brief(s);
 		story_fields(s, KIND_scsi, 0);
-		disk_done(s, 0, i % 2 ? -4 : -125);
+		disk_done(s, 0, later[i].result);
 		story_brief(s);
 	}
 }

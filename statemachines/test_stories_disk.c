@@ -8,6 +8,9 @@
 
 #include <criterion/criterion.h>
 
+/* Places for the page numbers of 8,190 pages, the most there can be. */
+enum { LARGEST_LIST = 256 };
+
 /* More packets than there are machines for, and a ring that nobody reads. */
 static void flood(struct story *s)
 {
@@ -266,6 +269,34 @@ static void settings(struct story *s)
 	guest_read(s, 11, 0, 8);
 }
 
+/* The guest's quota of lists is used up: what needs one more is told to try again. */
+static void no_room_for_lists(struct story *s)
+{
+	static const uint8_t unmap[10] = { 0x42, [8] = 24 }, ready[6] = { 0 };
+	enum { LARGE = 0xe2000, SMALL = 0xe3000 };
+	unsigned n = 0;
+
+	guest_ready(s);
+	story_mute(s, true);
+	while (world_blob_room(story_world(s)) >= LARGEST_LIST)
+		guest_gpadl(s, 1, LARGE + n++, 8190);
+	for (n = 0; world_blob_room(story_world(s)); n++)
+		guest_gpadl(s, 1, SMALL + n, 1);
+	story_mute(s, false);
+	story_say(s, "no room for a list of pages: a read, an UNMAP; what needs none is answered");
+	guest_read(s, 1, 0, 8);
+	cr_assert_eq(guest_answer(s)[VSTOR_AT_SCSI_STATUS], SCSI_BUSY);
+	guest_srb(s, 1, 2, 0, unmap, sizeof(unmap), 0x2000, 24);
+	cr_assert_eq(guest_answer(s)[VSTOR_AT_SCSI_STATUS], SCSI_BUSY);
+	guest_srb(s, 1, 3, 0, ready, sizeof(ready), 0, 0);
+	cr_assert_eq(guest_answer(s)[VSTOR_AT_SCSI_STATUS], 0);
+	cr_assert_eq(world_live(story_world(s), KIND_scsi), 0);
+	story_say(s, "one list less");
+	guest_words(s, VMBUS_GPADL_TEARDOWN, 1, SMALL, 0);
+	guest_read(s, 4, 0, 8);
+	cr_assert_eq(story_effects(s, EFFECT_DISK_SUBMIT), 1);
+}
+
 /* What killed two owners is not tried again: its request fails, unless the kernel
  * may still have it. */
 static void quarantine_disk(struct story *s)
@@ -314,6 +345,13 @@ static void quarantine_disk(struct story *s)
 }
 
 STORY(quarantine_disk, quarantine_disk)
+
+/* Told once: 20,000 messages make it. */
+Test(story, no_room_for_lists)
+{
+	story_check_once("no_room_for_lists", no_room_for_lists);
+}
+
 STORY(disks, disks)
 STORY(hot_plug, hot_plug)
 STORY(media, media)
