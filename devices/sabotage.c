@@ -14,10 +14,10 @@ static bool deaf;
 
 enum sabotage sabotage_kind(void)
 {
-	static const char *const names[] = { "", "kick", "double", "flip", "hand" };
+	static const char *const names[] = { "", "kick", "double", "flip", "hand", "stay" };
 	const char *want = getenv("HOLDFAST_SABOTAGE");
 
-	for (int i = SABOTAGE_KICK; want && i <= SABOTAGE_HAND; i++) {
+	for (int i = SABOTAGE_KICK; want && i <= SABOTAGE_STAY; i++) {
 		if (strcmp(want, names[i]) == 0)
 			return (enum sabotage)i;
 	}

@@ -11,6 +11,7 @@
 #include "servicing/registry.h"
 #include "servicing/verifier.h"
 
+#include "devices/sabotage.h"
 #include "engine/sandbox.h"
 #include "persist/archive.h"
 #include "persist/schema.h"
@@ -296,8 +297,12 @@ static int flush_when_due(struct archiver *p)
 static void rest(struct archiver *p)
 {
 	struct pollfd pfd = { .fd = p->control, .events = POLLIN };
+	nfds_t n = 1;
 
-	if (poll(&pfd, 1, IDLE_MS) > 0)
+#if HOLDFAST_SABOTAGE
+	n = sabotage_kind() != SABOTAGE_STAY;
+#endif
+	if (poll(&pfd, n, IDLE_MS) > 0)
 		p->ended = true;
 }
 

@@ -137,6 +137,10 @@ for bug in kick double flip; do
 		out=$(HOLDFAST_SABOTAGE=$1 "$0" sim --seed 1 --events 20000 2>&1) && exit 1
 		grep -a "^FAILED after .* events: guest: " <<<"$out"' "$BUILD/sabotage/holdfast" $bug
 done
+# One run in six has an archiver; each that has one when its VM ends must fail.
+step "sim finds a planted bug: stay" 100 bash -c '
+	out=$(HOLDFAST_SABOTAGE=stay "$0" sim --seed 1 --seeds 60 --events 10000 2>&1) && exit 1
+	grep -a "^FAILED after .* events: archive: the VM has ended and the archiver does not" <<<"$out"' "$BUILD/sabotage/holdfast"
 # The fixed scenario, half of its points those of every day, half of this one.
 step "SIGKILL at turns and effects" 120 bash -c '
 	"$0" sim --seed 1 --kill-points 500 & "$0" sim --seed "$1" --kill-points 500 && wait $!' \
