@@ -10,6 +10,7 @@
 
 enum {
 	BLOCK = 512,
+	UNWRITTEN = 65536,        /* a block that nobody writes: behind the client's region */
 	CONNECTION = 4,
 	PATIENCE_S = 60,
 	POST_NS = 8000000,
@@ -209,10 +210,12 @@ static bool srb(struct cycle *c, uint8_t lun, const uint8_t cdb[16], uint32_t by
 	return send(c, bytes ? &list : NULL, bytes ? 16 + 8 * pages : 0, &p);
 }
 
-static bool read_pages(struct cycle *c, uint32_t pages)
+static bool read_pages(struct cycle *c, uint32_t lba, uint32_t pages)
 {
 	const uint32_t blocks = pages * SOFTVM_PAGE / BLOCK;
-	const uint8_t cdb[16] = {0x28, [7] = (uint8_t)(blocks >> 8), [8] = (uint8_t)blocks};
+	const uint8_t cdb[16] = {0x28, 0, (uint8_t)(lba >> 24), (uint8_t)(lba >> 16),
+				 (uint8_t)(lba >> 8), (uint8_t)lba,
+				 [7] = (uint8_t)(blocks >> 8), [8] = (uint8_t)blocks};
 
 	return srb(c, 0, cdb, pages * SOFTVM_PAGE, 1);
 }
@@ -222,7 +225,7 @@ void cycle_reads(struct cycle *c, uint32_t n)
 	const uint64_t since = softvm_now_ns();
 
 	while (n > 0 && softvm_now_ns() - since < POST_NS) {
-		if (read_pages(c, CYCLE_DATA_PAGES)) {
+		if (read_pages(c, 0, CYCLE_DATA_PAGES)) {
 			n--;
 			continue;
 		}
@@ -234,7 +237,7 @@ void cycle_reads(struct cycle *c, uint32_t n)
 
 void cycle_long_reads(struct cycle *c, uint32_t n)
 {
-	while (n-- > 0 && read_pages(c, CYCLE_LONG_PAGES))
+	while (n-- > 0 && read_pages(c, UNWRITTEN, CYCLE_LONG_PAGES))
 		;
 }
 
@@ -280,15 +283,25 @@ void cycle_slow(struct cycle *c)
 	srb(c, victim, sync, 0, 0);
 }
 
-void cycle_bad_packet(struct cycle *c)
+/* @bytes in its ring. */
+static void put(struct cycle *c, const uint16_t descriptor[4], uint32_t bytes)
 {
-	static const uint16_t descriptor[4] = {GUESTRING_GPA_DIRECT, 0xffff, 0xffff, 1};
 	struct guestring_half *out = &c->ring.out;
 	const uint32_t write = atomic_load(&out->header->write_index) % out->size & ~7u;
 
-	memcpy(out->data + write, descriptor, sizeof(descriptor));
-	atomic_store(&out->header->write_index, (write + 64) % out->size);
+	memcpy(out->data + write, descriptor, 4 * sizeof(descriptor[0]));
+	atomic_store(&out->header->write_index, (write + bytes) % out->size);
 	attack_count(c->attack, ATTACK_DIRECTED);
+}
+
+void cycle_bad_packet(struct cycle *c)
+{
+	put(c, (const uint16_t[4]){GUESTRING_GPA_DIRECT, 0xffff, 0xffff, 1}, 64);
+}
+
+void cycle_odd_packet(struct cycle *c)
+{
+	put(c, (const uint16_t[4]){GUESTRING_TRANSFER_PAGES, 2, 7, 1}, 64);
 }
 
 void cycle_break_ring(struct cycle *c)

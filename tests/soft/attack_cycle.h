@@ -17,7 +17,6 @@ enum {
 	CYCLE_SUBS = 3,
 	CYCLE_DATA_PAGES = 16,    /* the last of them: of a READ */
 	CYCLE_LONG_PAGES = 256,   /* of a long one, these again and again */
-	CYCLE_LONG_BYTES = 2152,  /* of a long one in its ring */
 	CYCLE_HANDLE = 0x5001,    /* GPADL of the primary's rings; of sub-channel n: + n */
 	CYCLE_OTHER_HANDLE = 0x5010,
 	CYCLE_ANSWER = 88,        /* bytes of an answer in its ring, and of a request without data */
@@ -75,7 +74,9 @@ void cycle_handshake(struct cycle *c, uint32_t from, uint32_t to);
 void cycle_operation(struct cycle *c, uint32_t what, uint16_t n);
 /* READs of 64 KiB until @n are in or it has taken long; with a door. */
 void cycle_reads(struct cycle *c, uint32_t n);
-/* READs of 1 MiB, as many of @n as there is room for; no door. */
+/* READs of 1 MiB, as many of @n as there is room for; no door. Nobody has written there:
+ * a disk that is a file with holes has no blocks to wait for, and the server itself is
+ * busy making zeros before it looks at anything else. */
 void cycle_long_reads(struct cycle *c, uint32_t n);
 /* TEST UNIT READY, as many of @n as there is room for; the second with a door. */
 void cycle_ask(struct cycle *c, uint32_t n);
@@ -84,8 +85,9 @@ void cycle_not_ready(struct cycle *c, uint32_t n);
 void cycle_lists(struct cycle *c, uint32_t n, bool select);
 /* WRITE and SYNCHRONIZE CACHE of the victim's disk, which keep it a while; no door. */
 void cycle_slow(struct cycle *c);
-/* A descriptor that no packet has; no door. */
+/* A descriptor that no packet has, or a sound one of a type that none has; no door. */
 void cycle_bad_packet(struct cycle *c);
+void cycle_odd_packet(struct cycle *c);
 void cycle_break_ring(struct cycle *c);
 void cycle_make_room(struct cycle *c);
 

@@ -4,6 +4,8 @@
  * sees to it. What leads there without luck:
  *   - packets that become visible together are taken in one batch (cycle_hold());
  *     what is read or asked for on behalf of one is there before any message;
+ *   - what the server sees when it looks for room opens the next batch, whatever the
+ *     messages of this one made of the channel: see look_behind();
  *   - answers that find no room wait, and a reset waits for them, until the guest
  *     takes its own; a ring may be nearly full when it is opened (struct cycle, room);
  *   - WRITE and SYNCHRONIZE CACHE keep a channel that is closed or taken back;
@@ -28,7 +30,6 @@ enum {
 	FULL = 8,                 /* bytes of room that no answer fits in */
 	GREETED = 4,              /* answers to a handshake */
 	SOON_US = 60,             /* what was answered is seen; then the READs are taken */
-	ARMED_US = 300,           /* about as long as a doorbell is put in force */
 	MSR_SINT5 = 0x40000095,
 	MASKED = 1 << 16,
 };
@@ -128,10 +129,10 @@ static void close_channel(struct cycle *c)
 /* ---- one batch of a ring ------------------------------------------------------------- */
 
 /* A request, and a packet that is none, behind it: what was read for the request, and
- * room, come to a channel that is taken back. */
+ * room, come to a channel that is taken back; so may other requests. */
 static void fault_behind(struct cycle *c)
 {
-	const uint32_t rescinded = cycle_seen(BUS_RESCIND), first = dice_below(c->dice, 3);
+	const uint32_t rescinded = cycle_seen(BUS_RESCIND), first = dice_below(c->dice, 4);
 	const bool full = !dice_once_in(c->dice, 4);
 	struct guestring_header *in;
 
@@ -151,10 +152,18 @@ static void fault_behind(struct cycle *c)
 		cycle_slow(c);
 	c->silent = false;
 	cycle_ask(c, full);
-	cycle_bad_packet(c);
+	if (!dice_once_in(c->dice, 3)) {
+		cycle_bad_packet(c);
+	} else {
+		cycle_odd_packet(c);
+		cycle_ask(c, 2);
+	}
 	cycle_release(c);
-	if (cycle_await_some(BUS_RESCIND, rescinded) && dice_once_in(c->dice, 2))
-		release(c);
+	if (!cycle_await_some(BUS_RESCIND, rescinded) || dice_once_in(c->dice, 2))
+		return;
+	release(c);
+	if (dice_once_in(c->dice, 2))
+		cycle_post(c, BUS_MODIFY, c->relid, 0);
 }
 
 /* A list is being read, and most times a reset begins. */
@@ -168,6 +177,38 @@ static void list_before_reset(struct cycle *c)
 		cycle_operation(c, VSTOR_RESET_BUS, 0);
 	cycle_release(c);
 	all_taken(c);
+}
+
+/* The answer to a request finds no room by what the server knows; when it looks there is
+ * some, or an index that no ring has. It looks at the end of the batch that begins with
+ * what was read for the request: what it sees opens the next, behind the messages of this
+ * one. They come while it reads megabytes in the batch that took the request; that one has
+ * room for one message, which changes nothing, and the next, because it was full, for two.
+ * Without a slow request the channel is closed when the READs are done, in the same batch. */
+static void look_behind(struct cycle *c)
+{
+	const uint32_t way = dice_below(c->dice, 10);
+	const bool lasts = way < 3, reopens = way >= 5;
+	struct guestring_header *in;
+
+	fill_by_then(c, 0);
+	if (!set_out(c, LARGE))
+		return;
+	in = c->ring.in.header;
+	atomic_store(&in->read_index, dice_once_in(c->dice, 2) ? 4 : atomic_load(&in->write_index));
+	cycle_hold(c);
+	cycle_lists(c, 1, false);
+	if (lasts)
+		cycle_slow(c);
+	cycle_long_reads(c, lasts ? 1 : 2);
+	c->silent = true;
+	cycle_ask(c, 1);
+	c->silent = false;
+	cycle_release(c);
+	cycle_post(c, BUS_MODIFY, c->relid, 0);
+	close_channel(c);
+	if (reopens)
+		cycle_open(c, c->relid, c->handle);
 }
 
 /* ---- answers that wait ---------------------------------------------------------------- */
@@ -322,7 +363,7 @@ static void end_slowly(struct cycle *c)
 		return;
 	if (!breaks)
 		close_channel(&target);
-	if (dice_once_in(c->dice, 2))
+	if (!dice_once_in(c->dice, 3))
 		cycle_open(c, target.relid, target.handle);
 	if (sub && dice_once_in(c->dice, 2))
 		close_channel(c);
@@ -333,18 +374,18 @@ static void end_slowly(struct cycle *c)
 
 /* ---- while the server is busy -------------------------------------------------------------- */
 
-/* @asked requests that are answered at once, the READs behind them. True: the server
- * has answered the former, and has taken @reads of the READs, which it takes in one batch. */
-static bool occupy(struct cycle *busy, uint32_t asked, uint32_t reads)
+/* Requests that are answered at once, READs behind them. True: the server has answered
+ * the former; it takes the READs in one batch. */
+static bool occupy(struct cycle *busy)
 {
 	struct guestring_header *out = busy->ring.out.header;
 	const uint32_t from = atomic_load(&out->write_index);
 
 	cycle_hold(busy);
-	cycle_ask(busy, asked);
+	cycle_ask(busy, ASKED);
 	cycle_long_reads(busy, LONG);
 	cycle_release(busy);
-	return reaches(&out->read_index, from + asked * CYCLE_ANSWER + reads * CYCLE_LONG_BYTES);
+	return reaches(&out->read_index, from + ASKED * CYCLE_ANSWER);
 }
 
 enum strike {
@@ -387,16 +428,11 @@ static void strike_at(struct cycle *target, enum strike strike)
 
 static void strike_when_busy(struct cycle *c)
 {
-	/* Those of two messages meet what the ring tells least often. */
 	static const uint8_t strikes[] = {
-		CLOSED_BAD, LEFT_BAD, CLOSED_ROOM, LEFT_ROOM, LEFT_ROOM,
-		REOPENED_BAD, REOPENED_BAD, REOPENED_BAD, REOPENED_BAD, REOPENED_BAD, REOPENED_BAD,
-		REOPENED_BAD, REOPENED_BAD, REOPENED_BAD, REOPENED_BAD, REOPENED_BAD, REOPENED_BAD,
-		REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM,
-		REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM,
-		REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM, REOPENED_ROOM,
-		REOPENED_ROOM, OPENED_CLOSED, OPENED_CLOSED, OPENED_CLOSED,
-		CLOSED_PACKET, REOPENED_PACKET, LEFT_PACKET,
+		CLOSED_BAD, REOPENED_BAD, REOPENED_BAD, LEFT_BAD, CLOSED_ROOM, REOPENED_ROOM,
+		REOPENED_ROOM, LEFT_ROOM, LEFT_ROOM, LEFT_ROOM, OPENED_CLOSED, OPENED_CLOSED,
+		OPENED_CLOSED, OPENED_CLOSED, OPENED_CLOSED, CLOSED_PACKET, REOPENED_PACKET,
+		LEFT_PACKET,
 	};
 	const enum strike strike = strikes[dice_below(c->dice, sizeof(strikes))];
 	/* A sub-channel is no more when the guest leaves. */
@@ -409,25 +445,14 @@ static void strike_when_busy(struct cycle *c)
 	if (!set_out(c, primary ? SMALL : LARGE) || !cycle_ask_subs(c, 1) ||
 	    !open_sub(c, 1, primary ? LARGE : SMALL,
 		      !primary && wants_room(strike) ? FULL : 0, &sub) ||
-	    (wants_room(strike) && !deafen(target, 2)) || !occupy(busy, ASKED, 0))
+	    (wants_room(strike) && !deafen(target, 2)) || !occupy(busy))
 		return;
 	usleep(dice_below(c->dice, SOON_US));
 	strike_at(target, strike);
 }
 
-/* What the server reads is the channel's own and keeps it when it is closed; the last
- * that was asked for before finds no room, until the door is rung. */
-static void close_reading(struct cycle *c)
-{
-	c->room = (GREETED + ASKED) * CYCLE_ANSWER + FULL;
-	if (!set_out(c, LARGE) || !occupy(c, ASKED + 1, 1))
-		return;
-	cycle_make_room(c);
-	close_channel(c);
-}
-
 /* The primary goes when its sub-channel's rings are mapped and the door is not yet in
- * force. */
+ * force, which takes about as long as a message. */
 static void lose_primary_armed(struct cycle *c)
 {
 	struct cycle sub;
@@ -437,22 +462,34 @@ static void lose_primary_armed(struct cycle *c)
 	sub = cycle_sub(c, 1);
 	sub.half = SMALL;
 	cycle_open_up(&sub, false);
-	usleep(dice_below(c->dice, ARMED_US));
+	for (uint32_t n = dice_below(c->dice, 3); n > 0; n--)
+		cycle_post(&sub, BUS_MODIFY, sub.relid, 0);
 	close_channel(c);
 }
 
 void attack_moment(struct cycle *c)
 {
-	static void (*const moments[])(struct cycle *) = {
-		fault_behind, fault_behind, fault_behind, fault_behind, list_before_reset,
-		reset_held, two_deaf, release_in_handshake, release_beside, pages_late,
-		end_slowly, end_slowly, end_slowly, end_slowly, lose_primary_armed,
-		lose_primary_armed, close_reading, strike_when_busy,
-		strike_when_busy, strike_when_busy, strike_when_busy, strike_when_busy,
-		strike_when_busy, strike_when_busy, strike_when_busy, strike_when_busy,
-		strike_when_busy, strike_when_busy, strike_when_busy, strike_when_busy,
-		strike_when_busy, strike_when_busy, strike_when_busy,
+	static const struct {
+		void (*act)(struct cycle *);
+		uint32_t share;
+	} moments[] = {
+		{fault_behind, 8},
+		{list_before_reset, 1},
+		{look_behind, 16},
+		{reset_held, 1},
+		{two_deaf, 1},
+		{release_in_handshake, 4},
+		{release_beside, 3},
+		{pages_late, 1},
+		{end_slowly, 7},
+		{lose_primary_armed, 4},
+		{strike_when_busy, 11},
 	};
+	uint32_t all = 0, n, i = 0;
 
-	moments[dice_below(c->dice, sizeof(moments) / sizeof(moments[0]))](c);
+	for (uint32_t k = 0; k < sizeof(moments) / sizeof(moments[0]); k++)
+		all += moments[k].share;
+	for (n = dice_below(c->dice, all); n >= moments[i].share; i++)
+		n -= moments[i].share;
+	moments[i].act(c);
 }
