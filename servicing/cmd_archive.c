@@ -146,12 +146,20 @@ static int open_archive(struct archiver *p)
 	return r < 0 ? r : -EPROTO;
 }
 
+#define NO_MEMORY "free some memory and start `holdfast archive` again; the VM goes on"
+
+static int refuse(const struct archiver *p, int error, const char *cure)
+{
+	fprintf(stderr, "holdfast: %s: %s; %s\n", p->dir, strerror(-error), cure);
+	return error;
+}
+
 static int attach(struct archiver *p, const char *state)
 {
 	int r;
 
 	if ((size_t)snprintf(p->dir, sizeof(p->dir), "%s/archive", state) >= sizeof(p->dir))
-		return -ENAMETOOLONG;
+		return refuse(p, -ENAMETOOLONG, "use a shorter --state");
 	if (custody_attach(&p->c, WIRE_FD_CUSTODY, false) != 0) {
 		r = control_custody(state, &p->c);
 		if (r < 0)
@@ -163,10 +171,13 @@ static int attach(struct archiver *p, const char *state)
 	if (p->control < 0)
 		return p->control;
 	if (!p->scratch || !p->state)
-		return -ENOMEM;
+		return refuse(p, -ENOMEM, NO_MEMORY);
 	p->status = archive_status_open(state);
 	r = open_archive(p);
-	return r ? r : verifier_open(&p->v, &p->c);
+	if (r)
+		return r;
+	r = verifier_open(&p->v, &p->c);
+	return r ? refuse(p, r, NO_MEMORY) : 0;
 }
 
 static void place_reader(struct archiver *p)
