@@ -4,8 +4,9 @@
  * slice is longer (EEVDF, PREEMPT_SHORT); whatever it runs, it gets no more of the
  * processor than its share. Who waits to take a guest over asks for the shortest:
  * beside it ends the process that it follows, and the kernel takes a millisecond
- * and more for that, on a processor that it would wait for. Who serves has the
- * slice that all others have: it would only preempt its own guest.
+ * and more for that, on a processor that it would wait for. Who serves asks for one
+ * between that and the usual one: it preempts processors of its guest that only
+ * compute, and is itself preempted by who waits for its death.
  *
  * It is a wish: an older kernel, a real-time policy or a filter that refuses the
  * call leave all as it is. For the calling thread only. Source: sched_setattr(2),
@@ -15,6 +16,6 @@
 
 /* 0 or a negative errno; after an error the slice is what it was. */
 int slice_shortest(void);
-int slice_usual(void);
+int slice_serving(void);
 
 #endif

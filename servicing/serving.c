@@ -392,7 +392,7 @@ enum life serving_run(struct paravisor *p)
 {
 	if (!take_over(p))
 		return LIFE_ENDS;
-	slice_usual();
+	slice_serving();
 	for (;;) {
 		unsigned n = lane_batch(&p->lane);
 		bool back = is_to_return(p);
