@@ -110,18 +110,32 @@ kexec() {
 	again 150 "sh hfkexec /mnt/vmlinuz /mnt/initrd \"\$(cat /proc/cmdline)\""
 }
 
+# until_some STATUS SECTORS: true in the guest once a disk of that size is there (0), or none (1)
+until_some() { echo "for i in \$(seq 400); do grep -q '^$2\$' /sys/block/sd*/size; [ \$? = $1 ] && exit 0; usleep 100000; done; exit 1"; }
+
+# of_size SECTORS: the disk's name in the guest
+of_size() { echo "/dev/\$(grep -l '^$1\$' /sys/block/sd*/size | head -n 1 | cut -d / -f 4)"; }
+
+# A disk is added, grown under load and taken out; in the middle of each the paravisor is replaced and killed.
 hotplug() {
 	truncate -s 48M /tmp/hot.img
-	/a/holdfast disk --state "$hf_state" add /tmp/hot.img,lun=5 >/tmp/disk.out 2>&1 || { fail "$(tail -n 1 /tmp/disk.out)"; return 1; }
-	hot='/dev/$(grep -l "^98304$" /sys/block/sd*/size | head -n 1 | cut -d / -f 4)'
-	in_guest 90 'for i in $(seq 400); do grep -q "^98304$" /sys/block/sd*/size && exit 0; usleep 100000; done; exit 1' || return 1
-	in_guest 40 "hfload $hot 0 8388608 4 4096 50 --seconds 2 --name hot --stall 30"
+	disk add /tmp/hot.img,lun=5 || return 1
 	disturb
-	in_guest 40 "hfverify $hot"
-	/a/holdfast disk --state "$hf_state" resize 0:5 56M >/tmp/disk.out 2>&1 || { fail "$(tail -n 1 /tmp/disk.out)"; return 1; }
-	in_guest 90 'for i in $(seq 400); do grep -q "^114688$" /sys/block/sd*/size && exit 0; usleep 100000; done; exit 1'
-	/a/holdfast disk --state "$hf_state" remove 0:5 >/tmp/disk.out 2>&1 || { fail "$(tail -n 1 /tmp/disk.out)"; return 1; }
-	in_guest 90 'for i in $(seq 400); do grep -q "^114688$" /sys/block/sd*/size || exit 0; usleep 100000; done; exit 1'
+	in_guest 90 "$(until_some 0 98304)" || return 1
+	in_guest 40 "hfload $(of_size 98304) 0 8388608 4 4096 50 --seconds 2 --name hot --stall 30"
+	ended=$(count 'HFENDED')
+	in_guest 20 "rm -f /tmp/over; { hfload $(of_size 98304) 8388608 8388608 4 4096 50 --stop-file /tmp/over --name beside --stall 30; echo HFENDED \$?; } </dev/null &"
+	disk resize 0:5 56M || return 1
+	disturb
+	in_guest 90 "$(until_some 0 114688)" || return 1
+	in_guest 30 'touch /tmp/over'
+	await 60 'HFENDED' $((ended + 1)) || return 1
+	grep -a 'HFENDED' "$hf_console" | tail -n 1 | grep -q 'HFENDED 0' || fail "the load beside the resize"
+	in_guest 40 "hfload $(of_size 114688) 50331648 8388608 4 4096 50 --seconds 1 --name grown --stall 30"
+	in_guest 40 "for at in 0 8388608 50331648; do hfverify $(of_size 114688) \$at || exit 1; done"
+	disk remove 0:5 || return 1
+	disturb
+	in_guest 90 "$(until_some 1 114688)"
 }
 
 # disk COMMAND…: the operator's
