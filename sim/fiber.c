@@ -131,6 +131,7 @@ struct fiber *fiber_new(struct process *p, void *(*entry)(void *), void *argumen
 	f->deadline = UINT64_MAX;
 	f->address = NULL;
 	f->id = (unsigned)(f - kernel.fiber);
+	f->thread = ++kernel.n_threads * SIM_FIBERS + f->id;
 	f->state = FIBER_RUNNABLE;
 	f->ended = false;
 	kernel.runnable |= UINT64_C(1) << f->id;
@@ -150,7 +151,7 @@ _Noreturn void fiber_exit(void)
 	if (f->process->alive)
 		f->process->fibers--;
 	f->ended = true;
-	fiber_wake_all(&f->joined, UINT32_MAX);
+	fiber_wake_all(&f->thread, UINT32_MAX);
 	to_scheduler();
 	abort();
 }

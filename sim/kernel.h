@@ -89,7 +89,8 @@ struct fiber {
 	uint64_t deadline;            /* UINT64_MAX: none */
 	const void *address;          /* futex, mutex, condition it waits for */
 	bool timed_out;
-	unsigned id, joined;
+	unsigned id;                  /* its place; another thread may have had it before */
+	uint64_t thread;              /* its number, which no other thread has; who joins waits here */
 	bool ended;
 };
 
@@ -106,6 +107,7 @@ struct sim_kernel {
 	struct fiber *current;
 	struct process *process[SIM_PROCESSES];
 	int n_processes;
+	uint64_t n_threads;           /* that were ever started */
 	struct chance schedule, host, fault, data;
 	bool over;
 	volatile bool late;           /* its processor time is up */

@@ -196,7 +196,7 @@ int sim_pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*entry
 			  void *argument)
 {
 	(void)attr;
-	*ret = (pthread_t)fiber_new(process_current(), entry, argument)->id;
+	*ret = (pthread_t)fiber_new(process_current(), entry, argument)->thread;
 	return 0;
 }
 
@@ -205,8 +205,9 @@ int __wrap_pthread_join(pthread_t thread, void **ret)
 	struct fiber *f = &kernel.fiber[(unsigned)thread % SIM_FIBERS];
 
 	(void)ret;
-	while (f->state != FIBER_FREE)
-		fiber_block(&f->joined, UINT64_MAX);
+	/* Its place may be another thread's by now. */
+	while (f->state != FIBER_FREE && f->thread == thread)
+		fiber_block(&f->thread, UINT64_MAX);
 	return 0;
 }
 
