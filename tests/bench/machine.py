@@ -45,7 +45,9 @@ class Machine:
                                             stdout=console, stderr=console)
         return self
 
-    def __exit__(self, *unused):
+    def __exit__(self, error, *unused):
+        if error:
+            print(f'  {self.logs()}', flush=True)
         if self.process.poll() is None:
             subprocess.run([self.holdfast, 'shutdown', '--state', self.state, '--power-off'],
                            capture_output=True, timeout=20, check=False)
